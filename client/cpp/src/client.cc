@@ -13,7 +13,7 @@
 #include "client/cpp/src/convert.h"
 #include "client/cpp/src/daemon.h"
 
-namespace breaker {
+namespace breaker::inline client {
 namespace {
 
 using internal::FromProto;
@@ -230,4 +230,4 @@ Outcome Client::Conclude(const absl::Status& status, const Verdict& verdict, Per
   return outcome;
 }
 
-}  // namespace breaker
+}  // namespace breaker::inline client

@@ -8,7 +8,7 @@
 
 #include "absl/base/thread_annotations.h"
 
-namespace breaker::internal {
+namespace breaker::inline client::internal {
 
 class ABSL_LOCKABLE Mutex {
  public:
@@ -30,6 +30,6 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
   Mutex& mu_;
 };
 
-}  // namespace breaker::internal
+}  // namespace breaker::client::internal
 
 #endif  // BREAKER_CLIENT_MUTEX_H_

@@ -29,7 +29,9 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
-namespace breaker {
+// Everyone writes breaker::Client. The inline namespace only keeps these types apart from the
+// daemon's own in a program that links both.
+namespace breaker::inline client {
 
 namespace internal {
 class Daemon;
@@ -356,6 +358,6 @@ internal::Result<Fn> Client::Execute(const Key& key, Fn&& fn, Fallback&& fallbac
   return *std::move(result);
 }
 
-}  // namespace breaker
+}  // namespace breaker::inline client
 
 #endif  // BREAKER_CLIENT_H_
