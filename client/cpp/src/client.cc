@@ -38,6 +38,12 @@ ClientOptions WithDefaults(ClientOptions options) {
   return options;
 }
 
+// For people: whole seconds, or milliseconds below one.
+absl::Duration RoundUp(absl::Duration duration) {
+  return absl::Ceil(duration,
+                    duration < absl::Seconds(1) ? absl::Milliseconds(1) : absl::Seconds(1));
+}
+
 // A string field that is not UTF-8 would make the daemon reject the whole report.
 std::string ToAscii(std::string_view label) {
   std::string ascii(label);
@@ -137,9 +143,10 @@ absl::Status Permit::status() const {
   if (allowed_) return absl::OkStatus();
   const std::string name = absl::StrCat(key_.service, "/", key_.operation);
   absl::Status status = absl::UnavailableError(
-      daemon_unavailable_ ? absl::StrCat(name, " is refused: breakerd is unavailable")
-                          : absl::StrCat(name, " is ", std::string(StateName(state_)),
-                                         ", retry in ", absl::FormatDuration(retry_after_)));
+      daemon_unavailable_
+          ? absl::StrCat(name, " is refused: breakerd is unavailable")
+          : absl::StrCat(name, " is ", std::string(StateName(state_)), ", retry in ",
+                         absl::FormatDuration(RoundUp(retry_after_))));
   v1::AcquireResponse refusal;
   *refusal.mutable_retry_after() = ToProto(retry_after_);
   status.SetPayload(kRefusalUrl, absl::Cord(refusal.SerializeAsString()));

@@ -167,4 +167,4 @@ Stats FromProto(const v1::CircuitStats& proto) {
   return stats;
 }
 
-}  // namespace breaker::client::internal
+}  // namespace breaker::inline client::internal

@@ -19,6 +19,6 @@ State FromProto(v1::CircuitState state);
 Policy FromProto(const v1::Policy& policy);
 Stats FromProto(const v1::CircuitStats& stats);
 
-}  // namespace breaker::client::internal
+}  // namespace breaker::inline client::internal
 
 #endif  // BREAKER_CLIENT_CONVERT_H_

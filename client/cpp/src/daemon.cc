@@ -98,4 +98,4 @@ void Daemon::EndPing(const grpc::Status& status) {
   ping_ended_.notify_all();  // Under the lock: the destructor must not end before this does.
 }
 
-}  // namespace breaker::client::internal
+}  // namespace breaker::inline client::internal

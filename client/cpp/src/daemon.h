@@ -65,6 +65,6 @@ class Daemon {
   std::condition_variable_any ping_ended_;
 };
 
-}  // namespace breaker::client::internal
+}  // namespace breaker::inline client::internal
 
 #endif  // BREAKER_CLIENT_DAEMON_H_

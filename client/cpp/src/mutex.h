@@ -30,6 +30,6 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
   Mutex& mu_;
 };
 
-}  // namespace breaker::client::internal
+}  // namespace breaker::inline client::internal
 
 #endif  // BREAKER_CLIENT_MUTEX_H_
