@@ -1,9 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
@@ -11,6 +10,7 @@
 
 #include "tests/support/scripted_breaker_service.h"
 #include "tests/support/subprocess.h"
+#include "tests/support/terminal_process.h"
 
 namespace breaker {
 namespace {
@@ -168,6 +168,26 @@ TEST_F(BreakerctlExecTest, OtherSignalsReachTheCommandAndItsEndCounts) {
     ASSERT_THAT(service_.reports(), SizeIs(reports + 1));
     EXPECT_EQ(service_.reports().back().outcome(), v1::FAILURE);
   }
+}
+
+// Ctrl-C goes to the command and to breakerctl at once; it must not be forwarded on top.
+TEST_F(BreakerctlExecTest, SignalOfTheTerminalReachesTheCommandOnce) {
+  const std::string command =
+      "n=0; trap 'n=$((n + 1)); echo got $n' INT; trap 'echo count $n; exit 0' USR1; echo ready; "
+      "while :; do read -t 60 line; done";
+  testing::TerminalProcess process({BREAKERCTL_PATH, "--target=" + service_.target(),
+                                    "--timeout=20s", "exec", "demo/http", "--", "bash", "-c",
+                                    command});
+  process.WaitFor("ready");
+  // Stopped meanwhile, so that a second SIGINT could not merge with the first.
+  process.Signal(SIGSTOP);
+  process.Type("\x03");
+  process.WaitFor("got 1");
+  process.Signal(SIGCONT);
+  process.Signal(SIGUSR1);  // Comes after SIGINT, whose number is lower.
+  EXPECT_THAT(process.WaitFor("count "), HasSubstr("count 1\r\n"));
+  EXPECT_EQ(process.Wait(), 0);
+  EXPECT_EQ(OnlyReport().outcome(), v1::IGNORED);
 }
 
 TEST_F(BreakerctlExecTest, CommandInheritsNoSignalSettingsOfOurs) {
