@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
-#include "absl/random/bit_gen_ref.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "server/engine/clock.h"
@@ -103,7 +103,7 @@ class PermitPool {
 // What a breaker needs from outside to decide.
 struct Context {
   Instant now;
-  absl::BitGenRef random;  // jitter and ramp
+  std::mt19937_64& random;  // jitter and ramp
   PermitPool& permits;
 };
 
@@ -196,7 +196,7 @@ class Breaker {
   absl::Duration RetryAfter(MonotonicTime now) const;
   double Ramp(MonotonicTime now) const;
   void EndRampIfOver(MonotonicTime now);
-  void SetNextAttempt(Instant now);
+  void SetNextAttempt();
   void ForgetRunIfOld(MonotonicTime now);
   void ClearWindow();
 
@@ -216,7 +216,8 @@ class Breaker {
 
   // While OPEN.
   MonotonicTime opened_at_;
-  MonotonicTime next_attempt_;  // infinitely far while forced open
+  WallTime opened_at_wall_;
+  MonotonicTime next_attempt_;  // infinitely far unless OPEN by a rule
   WallTime next_attempt_wall_;
   double jitter_draw_ = 0;
   // While HALF_OPEN.

@@ -16,7 +16,8 @@ absl::Status CheckDuration(absl::string_view field, absl::Duration value, absl::
 
 absl::Status CheckCount(absl::string_view field, uint32_t value, uint32_t least, uint32_t most) {
   if (value >= least && value <= most) return absl::OkStatus();
-  return errors::InvalidField(field, absl::StrCat(value), absl::StrCat("in [", least, ", ", most, "]"));
+  return errors::InvalidField(field, absl::StrCat(value),
+                              absl::StrCat("in [", least, ", ", most, "]"));
 }
 
 // A rate of 0 switches its rule off. The comparisons are written so that NaN fails them.

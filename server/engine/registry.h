@@ -22,6 +22,7 @@
 #include "server/engine/mutex.h"
 #include "server/engine/policy.h"
 #include "server/engine/policy_table.h"
+#include "server/engine/shard.h"
 #include "server/engine/snapshot.h"
 #include "server/engine/transition.h"
 
@@ -37,14 +38,10 @@ struct RegistryOptions {
   uint64_t seed = 0;  // of jitter and ramp
 };
 
-// Where a call puts the transitions that it caused, in order. They are to be stored before the call
-// is answered.
-using Transitions = std::vector<BreakerTransition>;
-
 // Every breaker of this process, by key. Thread-safe; each breaker's operations are linearizable.
 //
-// Breakers are spread over shards by the hash of their key. A shard's mutex guards its breakers: one
-// lookup and one short critical section a call, and no lifetime to keep by reference counts. No
+// Breakers are spread over shards by the hash of their key. A shard's mutex guards its breakers:
+// one lookup and one short critical section a call, and no lifetime to keep by reference counts. No
 // call blocks on anything else.
 //
 // Lock order: a shard's mutex, then policies_mu_ or index_mu_; never two shards'.
@@ -108,26 +105,25 @@ class Registry {
  private:
   static constexpr size_t kShards = 256;
 
-  struct Entry;
-  struct Shard;
+  // Called with the shard's mutex held.
+  absl::StatusOr<Entry*> FindOrCreate(Shard& shard, const KeyView& key, const Policy* policy,
+                                      Instant now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+  absl::StatusOr<Entry*> Insert(Shard& shard, std::unique_ptr<Entry> entry)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+  void Erase(Shard& shard, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+  ResolvedPolicy Resolve(const KeyView& key, const PolicyPtr& worker_policy)
+      ABSL_LOCKS_EXCLUDED(policies_mu_);
 
   Shard& ShardOf(const KeyView& key);
-  Entry* Find(Shard& shard, const KeyView& key);
-  absl::StatusOr<Entry*> FindOrCreate(Shard& shard, const KeyView& key, const Policy* policy,
-                                      Instant now);
-  absl::StatusOr<Entry*> Insert(Shard& shard, std::unique_ptr<Entry> entry);
-  void Erase(Shard& shard, Entry* entry);
-  // Runs `act` on an entry with a Context; notes transitions, dirt and deadlines.
-  template <typename Act>
-  auto Run(Shard& shard, Entry& entry, Instant now, Transitions* transitions, Act act);
   template <typename Act>
   absl::StatusOr<BreakerStats> RunOnExisting(const KeyView& key, Instant now,
                                              Transitions* transitions, Act act);
-  ResolvedPolicy Resolve(const KeyView& key, const PolicyPtr& worker_policy);
+  // Up to `count` keys of a service (empty = of all), in order, after `after`.
+  std::vector<Key> KeysAfter(absl::string_view service, const std::optional<Key>& after,
+                             size_t count);
   void ApplyPolicies(const KeyView& pattern, Instant now, Transitions* transitions);
 
   const size_t max_breakers_;
-  const absl::Duration idle_ttl_;
   PermitPool permits_;
   std::atomic<size_t> size_{0};
   std::unique_ptr<Shard[]> shards_;
@@ -137,7 +133,13 @@ class Registry {
 
   Mutex index_mu_;
   struct ByKey {
-    bool operator()(const Key* a, const Key* b) const { return *a < *b; }
+    using is_transparent = void;
+    static KeyView View(const Key* key) { return *key; }
+    static KeyView View(const KeyView& key) { return key; }
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return View(a) < View(b);
+    }
   };
   // The keys of all breakers in order; they live in the breakers.
   absl::btree_set<const Key*, ByKey> index_ ABSL_GUARDED_BY(index_mu_);

@@ -49,28 +49,38 @@ void SlidingWindow::Add(const CallCounts& calls, CallCounts& bucket) {
   AddSaturating(calls.slow, bucket.slow, counts_.slow);
 }
 
+MonotonicTime SlidingWindow::StartOf(int64_t bucket) const {
+  return MonotonicTime::FromNanos(start_.nanos() - (newest_ - bucket) * width_);
+}
+
+int64_t SlidingWindow::BucketAt(MonotonicTime t) const {
+  if (t >= start_) return newest_;
+  const int64_t age = (start_.nanos() - t.nanos() + width_ - 1) / width_;
+  return std::max<int64_t>(0, newest_ - age);
+}
+
 std::vector<SlidingWindow::Bucket> SlidingWindow::Save() const {
   std::vector<Bucket> buckets;
   if (ring_ == nullptr) return buckets;
-  for (int64_t age = kBuckets - 1; age >= 0; --age) {
-    if (age > newest_) continue;
-    const CallCounts& counts = (*ring_)[static_cast<size_t>((newest_ - age) % kBuckets)];
-    if (counts == CallCounts{}) continue;
-    buckets.push_back({MonotonicTime::FromNanos(start_.nanos() - age * width_), counts});
+  for (int64_t bucket = std::max<int64_t>(0, newest_ - kBuckets + 1); bucket <= newest_; ++bucket) {
+    const CallCounts& counts = (*ring_)[static_cast<size_t>(bucket % kBuckets)];
+    if (counts != CallCounts{}) buckets.push_back({StartOf(bucket), counts});
   }
   return buckets;
 }
 
 void SlidingWindow::Restore(const std::vector<Bucket>& buckets, MonotonicTime now) {
   if (buckets.empty()) return;
+  const MonotonicTime newest = buckets.back().start;
   ring_ = std::make_unique<Ring>();
-  start_ = std::min(buckets.back().start, now);
   newest_ = kBuckets - 1;
+  start_ = newest;
   for (const Bucket& bucket : buckets) {
-    const int64_t age = (start_.nanos() - bucket.start.nanos() + width_ / 2) / width_;
-    if (age >= kBuckets) continue;
-    Add(bucket.counts, at(newest_ - std::max<int64_t>(age, 0)));
+    // The middle of the bucket: instants that went through the wall clock may be a little off.
+    const int64_t number = BucketAt(bucket.start + absl::Nanoseconds(width_ / 2));
+    if (number > newest_ - kBuckets) Add(bucket.counts, at(number));
   }
+  start_ = std::min(newest, now);
   Advance(now);
 }
 

@@ -49,12 +49,13 @@ class SlidingWindow {
   // What the window holds as of the last Advance.
   const CallCounts& counts() const { return counts_; }
 
-  // The width of a bucket: the grain in which calls leave the window.
-  absl::Duration width() const { return absl::Nanoseconds(width_); }
-
   // The number of the newest bucket: grows by one with each bucket's width of time. What happened
   // in bucket b is in the window until bucket b + kBuckets.
   int64_t bucket() const { return newest_; }
+
+  // When a bucket begins, and the bucket that an instant falls into (0 for one before all).
+  MonotonicTime StartOf(int64_t bucket) const;
+  int64_t BucketAt(MonotonicTime t) const;
 
   // The buckets that hold calls, oldest first; and the way back, for a window that is empty.
   // Buckets that have left the window by `now` are dropped.
@@ -68,10 +69,10 @@ class SlidingWindow {
 
   void Add(const CallCounts& calls, CallCounts& bucket);
 
-  int64_t width_;            // of a bucket, in nanoseconds
-  MonotonicTime start_;      // of the newest bucket
-  int64_t newest_ = 0;       // its number
-  CallCounts counts_;        // sum over the ring
+  int64_t width_;        // of a bucket, in nanoseconds
+  MonotonicTime start_;  // of the newest bucket
+  int64_t newest_ = 0;   // its number
+  CallCounts counts_;    // sum over the ring
   std::unique_ptr<Ring> ring_;
 };
 

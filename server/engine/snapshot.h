@@ -71,13 +71,12 @@ struct BreakerSnapshot {
   absl::Duration monitoring_window;
   std::vector<WindowBucket> window;  // oldest first
   uint32_t consecutive_failures = 0;
-  std::optional<WallTime> last_call_time;
+  std::optional<WallTime> last_call_time;  // while there is such a run
   std::vector<SeenWorker> failing_workers;
   std::vector<SeenWorker> slow_workers;
 
-  // While OPEN by a rule.
+  // While OPEN by a rule; with the policy they give next_attempt_time.
   std::optional<WallTime> opened_at;
-  std::optional<WallTime> next_attempt_time;
   double jitter_draw = 0;
   // Since the circuit was last CLOSED and out of its ramp.
   uint32_t failed_recoveries = 0;

@@ -26,8 +26,8 @@ struct Trip {
   std::string reason;
 };
 
-// Whether a closed circuit opens under `policy`, and why; the first rule that holds, in the order of
-// the contract, is the cause. Pure.
+// Whether a closed circuit opens under `policy`, and why; the first rule that holds, in the order
+// of the contract, is the cause. Pure.
 std::optional<Trip> ShouldTrip(const TripEvidence& evidence, const Policy& policy);
 
 }  // namespace breaker
