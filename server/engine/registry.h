@@ -74,6 +74,10 @@ class Registry {
   Page ListStats(absl::string_view service, absl::FunctionRef<bool(State)> wanted, size_t count,
                  const std::optional<Key>& after, Instant now, Transitions* transitions);
 
+  // Up to `count` keys of breakers in order, starting after `after`. `service` empty = of all.
+  std::vector<Key> KeysAfter(absl::string_view service, const std::optional<Key>& after,
+                             size_t count);
+
   // Operators' calls. SetOverride creates the breaker (RESOURCE_EXHAUSTED); the others answer
   // NOT_FOUND where there is nothing to act on. A policy takes effect at once on every breaker that
   // it matches; its key may be (service, "*") or ("*", "*").
@@ -118,9 +122,6 @@ class Registry {
   template <typename Act>
   absl::StatusOr<BreakerStats> RunOnExisting(const KeyView& key, Instant now,
                                              Transitions* transitions, Act act);
-  // Up to `count` keys of a service (empty = of all), in order, after `after`.
-  std::vector<Key> KeysAfter(absl::string_view service, const std::optional<Key>& after,
-                             size_t count);
   void ApplyPolicies(const KeyView& pattern, Instant now, Transitions* transitions);
 
   const size_t max_breakers_;
