@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "server/log.h"
 
 namespace breaker {
@@ -56,7 +57,6 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const DaemonOptions& optio
 }
 
 absl::Status Daemon::Load() {
-  const Instant began = clock_->Now();
   const absl::StatusOr<PermitEpoch> epoch = store_.Open();
   if (absl::IsFailedPrecondition(epoch.status())) return epoch.status();
 
@@ -76,9 +76,6 @@ absl::Status Daemon::Load() {
   };
   writer_ = std::make_unique<StoreWriter>(&store_, registry_.get(), clock_, std::move(writer));
   writer_->Start(epoch);
-  Log(LogLevel::kInfo, "loaded",
-      {{"breakers", absl::StrCat(registry_->size())},
-       {"took", absl::FormatDuration(clock_->Now().mono - began.mono)}});
   return absl::OkStatus();
 }
 
@@ -89,6 +86,7 @@ absl::Status Daemon::Serve() {
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::health::v1::HealthCheckRequest::descriptor();  // links it in, for reflection to show
   grpc::ServerBuilder builder;
   builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(circuit_breaker_service_.get());
