@@ -1,0 +1,54 @@
+#include "server/engine/distinct_workers.h"
+
+#include <algorithm>
+
+#include "server/engine/limits.h"
+
+namespace breaker {
+
+void DistinctWorkers::Record(absl::string_view worker, int64_t bucket) {
+  Advance(bucket);
+  if (auto it = last_seen_.find(worker); it != last_seen_.end()) {
+    const bool in_window = it->second > newest_ - kBuckets;
+    if (in_window) {
+      --last_seen_in(it->second);
+      --count_;
+    }
+    it->second = newest_;
+  } else {
+    if (count_ >= kMaxTrackedWorkers) return;
+    // Half of the map may have left the window before it is worth a look at all of it.
+    if (last_seen_.size() >= 2 * count_ + 8) Forget();
+    last_seen_.emplace(worker, newest_);
+  }
+  ++last_seen_in(newest_);
+  ++count_;
+}
+
+uint32_t DistinctWorkers::Count(int64_t bucket) {
+  Advance(bucket);
+  return count_;
+}
+
+std::vector<std::pair<std::string, int64_t>> DistinctWorkers::Save(int64_t bucket) {
+  Advance(bucket);
+  Forget();
+  return {last_seen_.begin(), last_seen_.end()};
+}
+
+void DistinctWorkers::Advance(int64_t bucket) {
+  const int64_t steps = std::min<int64_t>(bucket - newest_, kBuckets);
+  for (int64_t i = 1; i <= steps; ++i) {
+    uint32_t& left = last_seen_in(newest_ + i);
+    count_ -= left;
+    left = 0;
+  }
+  newest_ = std::max(newest_, bucket);
+}
+
+void DistinctWorkers::Forget() {
+  absl::erase_if(last_seen_,
+                 [this](const auto& worker) { return worker.second <= newest_ - kBuckets; });
+}
+
+}  // namespace breaker

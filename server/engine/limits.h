@@ -1,0 +1,28 @@
+#ifndef BREAKER_ENGINE_LIMITS_H_
+#define BREAKER_ENGINE_LIMITS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+namespace breaker {
+
+// Bounds on everything that a client can make grow. Those that an operator may want to move are
+// flags; these are part of the contract.
+
+inline constexpr size_t kMaxNameBytes = 128;  // service, operation
+inline constexpr size_t kMaxWorkerIdBytes = 128;
+inline constexpr size_t kMaxErrorLabelBytes = 64;  // longer ones are cut
+
+inline constexpr uint32_t kMaxProbes = 1000;          // half_open_max_probes
+inline constexpr uint32_t kMaxTrackedWorkers = 1000;  // distinct workers of one window
+inline constexpr double kMaxBackoffMultiplier = 1000;
+inline constexpr size_t kMaxRecentTransitions = 16;
+
+// Of every duration in a policy.
+inline constexpr absl::Duration kMaxPolicyDuration = absl::Hours(24 * 365);
+
+}  // namespace breaker
+
+#endif  // BREAKER_ENGINE_LIMITS_H_

@@ -1,0 +1,56 @@
+#ifndef BREAKER_ENGINE_PERMIT_TABLE_H_
+#define BREAKER_ENGINE_PERMIT_TABLE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "absl/container/flat_hash_map.h"
+#include "server/engine/clock.h"
+
+namespace breaker {
+
+// A call that was allowed and has not been reported yet.
+struct Permit {
+  MonotonicTime granted_at;
+  uint64_t generation;  // of the breaker that granted it
+  bool probe;
+};
+
+// One breaker's permits, by id and in the order in which they were granted. Every call is O(1); no
+// allocation while the number of permits stays at what it has been. Not thread-safe.
+class PermitTable {
+ public:
+  // `id` is not in the table, and `permit` was not granted before those that are (but for the
+  // microseconds between reading the clock and coming here).
+  void Add(uint64_t id, const Permit& permit);
+
+  // Takes a permit out; nullopt if there is none by that id.
+  std::optional<Permit> Take(uint64_t id);
+
+  // Takes the oldest one out; nullopt if it was granted after `limit` or there is none.
+  std::optional<Permit> TakeGrantedBy(MonotonicTime limit);
+
+  // When the oldest one was granted. The table must not be empty.
+  MonotonicTime oldest_granted_at() const { return oldest_granted_at_; }
+
+  size_t size() const { return permits_.size(); }
+  bool empty() const { return permits_.empty(); }
+
+ private:
+  // A list in order of grant is threaded through the map by ids; 0 ends it.
+  struct Node {
+    Permit permit;
+    uint64_t older;
+    uint64_t newer;
+  };
+
+  absl::flat_hash_map<uint64_t, Node> permits_;
+  uint64_t oldest_ = 0;
+  uint64_t newest_ = 0;
+  MonotonicTime oldest_granted_at_;
+};
+
+}  // namespace breaker
+
+#endif  // BREAKER_ENGINE_PERMIT_TABLE_H_

@@ -1,0 +1,301 @@
+#include "server/engine/registry.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/hash/hash.h"
+#include "server/engine/errors.h"
+
+namespace breaker {
+
+Registry::Registry(const RegistryOptions& options)
+    : max_breakers_(options.max_breakers),
+      permits_(options.permit_epoch, options.max_permits),
+      shards_(new Shard[kShards]) {
+  for (size_t i = 0; i < kShards; ++i) {
+    shards_[i].Init(&permits_, options.idle_ttl, options.seed + i);
+  }
+}
+
+Registry::~Registry() = default;
+
+// ---------------------------------------------------------------------------------------------
+// Finding
+
+Shard& Registry::ShardOf(const KeyView& key) {
+  // The top bits; the set within the shard uses the others.
+  return shards_[absl::HashOf(key) >> 56];
+}
+
+absl::StatusOr<Entry*> Registry::FindOrCreate(Shard& shard, const KeyView& key,
+                                              const Policy* policy, Instant now) {
+  if (Entry* entry = shard.Find(key)) return entry;
+  const ResolvedPolicy resolved =
+      Resolve(key, policy == nullptr ? nullptr : std::make_shared<const Policy>(*policy));
+  return Insert(shard, std::make_unique<Entry>(Key(key), resolved.policy, resolved.source, now));
+}
+
+absl::StatusOr<Entry*> Registry::Insert(Shard& shard, std::unique_ptr<Entry> entry) {
+  if (size_.fetch_add(1, std::memory_order_relaxed) >= max_breakers_) {
+    size_.fetch_sub(1, std::memory_order_relaxed);
+    return errors::TooManyBreakers(entry->breaker.key(), max_breakers_);
+  }
+  Entry& inserted = shard.Insert(std::move(entry));
+  MutexLock lock(&index_mu_);
+  index_.insert(&inserted.breaker.key());
+  return &inserted;
+}
+
+void Registry::Erase(Shard& shard, Entry& entry) {
+  {
+    MutexLock lock(&index_mu_);
+    index_.erase(&entry.breaker.key());
+  }
+  shard.Erase(entry);
+  size_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Workers' calls
+
+absl::StatusOr<Decision> Registry::Acquire(const KeyView& key, const Policy* policy, Instant now,
+                                           Transitions* transitions) {
+  Shard& shard = ShardOf(key);
+  MutexLock lock(&shard.mu);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, policy, now);
+  if (!found.ok()) return found.status();
+  bool changed = false;
+  const Decision decision =
+      shard.Run(**found, now, transitions, [&](Breaker& breaker, const Context& context) {
+        if (policy != nullptr &&
+            (breaker.worker_policy() == nullptr || *breaker.worker_policy() != *policy)) {
+          const auto brought = std::make_shared<const Policy>(*policy);
+          const ResolvedPolicy resolved = Resolve(key, brought);
+          breaker.SetPolicy(resolved.policy, resolved.source, brought, context);
+          changed = true;
+        }
+        return breaker.Acquire(context);
+      });
+  if (changed || !decision.allowed || decision.shadow) shard.MarkDirty(**found);
+  return decision;
+}
+
+absl::StatusOr<ReportResult> Registry::Report(const KeyView& key, const CallReport& report,
+                                              Instant now, Transitions* transitions) {
+  Shard& shard = ShardOf(key);
+  MutexLock lock(&shard.mu);
+  Entry* entry = shard.Find(key);
+  if (entry == nullptr) {
+    if (report.permit_id != 0) return ReportResult{};
+    absl::StatusOr<Entry*> created = FindOrCreate(shard, key, nullptr, now);
+    if (!created.ok()) return created.status();
+    entry = *created;
+  }
+  shard.MarkDirty(*entry);
+  return shard.Run(*entry, now, transitions, [&](Breaker& breaker, const Context& context) {
+    return breaker.Report(report, context);
+  });
+}
+
+// ---------------------------------------------------------------------------------------------
+// Reading
+
+template <typename Act>
+absl::StatusOr<BreakerStats> Registry::RunOnExisting(const KeyView& key, Instant now,
+                                                     Transitions* transitions, Act act) {
+  Shard& shard = ShardOf(key);
+  MutexLock lock(&shard.mu);
+  Entry* const entry = shard.Find(key);
+  if (entry == nullptr) return errors::NoSuchBreaker(key);
+  return shard.Run(*entry, now, transitions,
+                   [&](Breaker& breaker, const Context& context) -> absl::StatusOr<BreakerStats> {
+                     breaker.Advance(context);
+                     const absl::Status status = act(breaker, context);
+                     if (!status.ok()) return status;
+                     return breaker.Stats(now);
+                   });
+}
+
+absl::StatusOr<BreakerStats> Registry::GetStats(const KeyView& key, Instant now,
+                                                Transitions* transitions) {
+  return RunOnExisting(key, now, transitions,
+                       [](Breaker&, const Context&) { return absl::OkStatus(); });
+}
+
+std::vector<Key> Registry::KeysAfter(absl::string_view service, const std::optional<Key>& after,
+                                     size_t count) {
+  std::vector<Key> keys;
+  MutexLock lock(&index_mu_);
+  auto it = after.has_value() ? index_.upper_bound(KeyView(*after))
+                              : index_.lower_bound(KeyView{service, ""});
+  for (; it != index_.end() && keys.size() < count; ++it) {
+    if (!service.empty() && (*it)->service != service) break;
+    keys.push_back(**it);
+  }
+  return keys;
+}
+
+Registry::Page Registry::ListStats(absl::string_view service, absl::FunctionRef<bool(State)> wanted,
+                                   size_t count, const std::optional<Key>& after, Instant now,
+                                   Transitions* transitions) {
+  constexpr size_t kKeysAtOnce = 256;
+  Page page;
+  std::optional<Key> last = after;
+  while (true) {
+    const std::vector<Key> keys = KeysAfter(service, last, kKeysAtOnce);
+    if (keys.empty()) return page;
+    for (const Key& key : keys) {
+      absl::StatusOr<BreakerStats> stats = GetStats(key, now, transitions);
+      if (!stats.ok() || !wanted(stats->state)) continue;
+      if (page.stats.size() == count) {
+        page.next = page.stats.back().key;
+        return page;
+      }
+      page.stats.push_back(*std::move(stats));
+    }
+    last = keys.back();
+  }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Operators' calls
+
+ResolvedPolicy Registry::Resolve(const KeyView& key, const PolicyPtr& worker_policy) {
+  MutexLock lock(&policies_mu_);
+  return policies_.Resolve(key, worker_policy);
+}
+
+void Registry::SetPolicy(const Key& key, const Policy& policy, Instant now,
+                         Transitions* transitions) {
+  {
+    MutexLock lock(&policies_mu_);
+    policies_.Set(key, std::make_shared<const Policy>(policy));
+  }
+  ApplyPolicies(key, now, transitions);
+}
+
+absl::Status Registry::DeletePolicy(const KeyView& key, Instant now, Transitions* transitions) {
+  {
+    MutexLock lock(&policies_mu_);
+    if (!policies_.Erase(key)) return errors::NoSuchPolicy(key);
+  }
+  ApplyPolicies(key, now, transitions);
+  return absl::OkStatus();
+}
+
+void Registry::ApplyPolicies(const KeyView& pattern, Instant now, Transitions* transitions) {
+  // A breaker created meanwhile has read the new table, or is seen here.
+  for (size_t i = 0; i < kShards; ++i) {
+    Shard& shard = shards_[i];
+    MutexLock lock(&shard.mu);
+    for (const std::unique_ptr<Entry>& entry : shard.entries()) {
+      const Key& key = entry->breaker.key();
+      if (pattern.service != kAny && pattern.service != key.service) continue;
+      if (pattern.operation != kAny && pattern.operation != key.operation) continue;
+      shard.MarkDirty(*entry);
+      shard.Run(*entry, now, transitions, [&](Breaker& breaker, const Context& context) {
+        const PolicyPtr brought = breaker.worker_policy();
+        const ResolvedPolicy resolved = Resolve(key, brought);
+        breaker.SetPolicy(resolved.policy, resolved.source, brought, context);
+        return true;
+      });
+    }
+  }
+}
+
+absl::StatusOr<BreakerStats> Registry::SetOverride(const KeyView& key, const Override& override,
+                                                   Instant now, Transitions* transitions) {
+  Shard& shard = ShardOf(key);
+  MutexLock lock(&shard.mu);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, nullptr, now);
+  if (!found.ok()) return found.status();
+  return shard.Run(**found, now, transitions, [&](Breaker& breaker, const Context& context) {
+    breaker.SetOverride(override, context);
+    return breaker.Stats(now);
+  });
+}
+
+absl::StatusOr<BreakerStats> Registry::ClearOverride(const KeyView& key, Instant now,
+                                                     Transitions* transitions) {
+  return RunOnExisting(key, now, transitions, [&](Breaker& breaker, const Context& context) {
+    if (!breaker.overridden()) return errors::NotOverridden(key);
+    breaker.ClearOverride(context);
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<BreakerStats> Registry::Reset(const KeyView& key, Instant now,
+                                             Transitions* transitions) {
+  return RunOnExisting(key, now, transitions, [](Breaker& breaker, const Context& context) {
+    breaker.Reset(context);
+    return absl::OkStatus();
+  });
+}
+
+absl::Status Registry::Delete(const KeyView& key) {
+  Shard& shard = ShardOf(key);
+  MutexLock lock(&shard.mu);
+  Entry* const entry = shard.Find(key);
+  if (entry == nullptr) return errors::NoSuchBreaker(key);
+  Erase(shard, *entry);
+  return absl::OkStatus();
+}
+
+// ---------------------------------------------------------------------------------------------
+// Time and storage
+
+void Registry::Tick(Instant now, Transitions* transitions) {
+  constexpr int kEntriesAtOnce = 64;  // a lock is not held for longer than they take
+  for (size_t i = 0; i < kShards; ++i) {
+    Shard& shard = shards_[i];
+    while (shard.HasDue(now.mono)) {
+      MutexLock lock(&shard.mu);
+      for (int n = 0; n < kEntriesAtOnce; ++n) {
+        Entry* const entry = shard.FirstDue(now.mono);
+        if (entry == nullptr) break;
+        shard.Run(*entry, now, transitions, [](Breaker& breaker, const Context& context) {
+          breaker.Advance(context);
+          return true;
+        });
+        if (shard.Expired(*entry, now.mono)) {
+          Erase(shard, *entry);
+        } else {
+          shard.Schedule(*entry, /*later_too=*/true);
+        }
+      }
+    }
+  }
+}
+
+std::optional<BreakerSnapshot> Registry::Save(const KeyView& key, Instant now) {
+  Shard& shard = ShardOf(key);
+  MutexLock lock(&shard.mu);
+  Entry* const entry = shard.Find(key);
+  if (entry == nullptr) return std::nullopt;
+  return entry->breaker.Save(now);
+}
+
+std::vector<Key> Registry::TakeDirty() {
+  std::vector<Key> keys;
+  for (size_t i = 0; i < kShards; ++i) {
+    Shard& shard = shards_[i];
+    MutexLock lock(&shard.mu);
+    shard.TakeDirty(&keys);
+  }
+  return keys;
+}
+
+absl::Status Registry::Restore(BreakerSnapshot snapshot, Instant now) {
+  Shard& shard = ShardOf(snapshot.key);
+  MutexLock lock(&shard.mu);
+  if (shard.Find(snapshot.key) != nullptr) return absl::OkStatus();
+  const ResolvedPolicy resolved =
+      Resolve(snapshot.key, snapshot.worker_policy.has_value()
+                                ? std::make_shared<const Policy>(*snapshot.worker_policy)
+                                : nullptr);
+  return Insert(shard,
+                std::make_unique<Entry>(std::move(snapshot), resolved.policy, resolved.source, now))
+      .status();
+}
+
+}  // namespace breaker

@@ -1,0 +1,151 @@
+#ifndef BREAKER_ENGINE_REGISTRY_H_
+#define BREAKER_ENGINE_REGISTRY_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/btree_set.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/engine/breaker.h"
+#include "server/engine/clock.h"
+#include "server/engine/key.h"
+#include "server/engine/mutex.h"
+#include "server/engine/policy.h"
+#include "server/engine/policy_table.h"
+#include "server/engine/shard.h"
+#include "server/engine/snapshot.h"
+#include "server/engine/transition.h"
+
+namespace breaker {
+
+struct RegistryOptions {
+  size_t max_breakers = 100'000;
+  // Permits out at once, over all breakers; past it a CLOSED breaker gives permit id 0.
+  int64_t max_permits = 1'000'000;
+  // A breaker that is CLOSED, not overridden and unused for so long is evicted. Infinite = never.
+  absl::Duration idle_ttl = absl::InfiniteDuration();
+  PermitEpoch permit_epoch;
+  uint64_t seed = 0;  // of jitter and ramp
+};
+
+// Every breaker of this process, by key. Thread-safe; each breaker's operations are linearizable.
+//
+// Breakers are spread over shards by the hash of their key. A shard's mutex guards its breakers:
+// one lookup and one short critical section a call, and no lifetime to keep by reference counts. No
+// call blocks on anything else.
+//
+// Lock order: a shard's mutex, then policies_mu_ or index_mu_; never two shards'.
+class Registry {
+ public:
+  explicit Registry(const RegistryOptions& options);
+  ~Registry();
+
+  Registry(const Registry&) = delete;
+  Registry& operator=(const Registry&) = delete;
+
+  // Whether a call may be made; creates the breaker. `policy` is the worker's own, null if it
+  // brings none; it is valid. RESOURCE_EXHAUSTED past max_breakers.
+  absl::StatusOr<Decision> Acquire(const KeyView& key, const Policy* policy, Instant now,
+                                   Transitions* transitions);
+
+  // Counts a call. Without a permit it creates the breaker, and may then fail as Acquire does.
+  absl::StatusOr<ReportResult> Report(const KeyView& key, const CallReport& report, Instant now,
+                                      Transitions* transitions);
+
+  // NOT_FOUND if there is no such breaker.
+  absl::StatusOr<BreakerStats> GetStats(const KeyView& key, Instant now, Transitions* transitions);
+
+  // Up to `count` breakers in the order of their keys, starting after `after` (nullopt = from the
+  // first), for which `wanted` holds. `service` empty = of all services.
+  struct Page {
+    std::vector<BreakerStats> stats;
+    std::optional<Key> next;  // the key to go on after; nullopt = there are no more
+  };
+  Page ListStats(absl::string_view service, absl::FunctionRef<bool(State)> wanted, size_t count,
+                 const std::optional<Key>& after, Instant now, Transitions* transitions);
+
+  // Up to `count` keys of breakers in order, starting after `after`. `service` empty = of all.
+  std::vector<Key> KeysAfter(absl::string_view service, const std::optional<Key>& after,
+                             size_t count);
+
+  // Operators' calls. SetOverride creates the breaker (RESOURCE_EXHAUSTED); the others answer
+  // NOT_FOUND where there is nothing to act on. A policy takes effect at once on every breaker that
+  // it matches; its key may be (service, "*") or ("*", "*").
+  void SetPolicy(const Key& key, const Policy& policy, Instant now, Transitions* transitions);
+  absl::Status DeletePolicy(const KeyView& key, Instant now, Transitions* transitions);
+  absl::StatusOr<BreakerStats> SetOverride(const KeyView& key, const Override& override,
+                                           Instant now, Transitions* transitions);
+  absl::StatusOr<BreakerStats> ClearOverride(const KeyView& key, Instant now,
+                                             Transitions* transitions);
+  absl::StatusOr<BreakerStats> Reset(const KeyView& key, Instant now, Transitions* transitions);
+  absl::Status Delete(const KeyView& key);
+
+  // Lets time take its course on every breaker that has something due, and evicts idle ones. To be
+  // called every few milliseconds; costs next to nothing when nothing is due.
+  void Tick(Instant now, Transitions* transitions);
+
+  // What a store keeps of a breaker: nullopt when there is none (any more).
+  std::optional<BreakerSnapshot> Save(const KeyView& key, Instant now);
+
+  // The keys of all breakers that have changed, come or gone since they were last taken.
+  std::vector<Key> TakeDirty();
+
+  // Puts a saved breaker in, unless there is one by that key. RESOURCE_EXHAUSTED past max_breakers.
+  absl::Status Restore(BreakerSnapshot snapshot, Instant now);
+
+  size_t size() const { return size_.load(std::memory_order_relaxed); }
+  int64_t permits_out() const { return permits_.out(); }
+
+ private:
+  static constexpr size_t kShards = 256;
+
+  // Called with the shard's mutex held.
+  absl::StatusOr<Entry*> FindOrCreate(Shard& shard, const KeyView& key, const Policy* policy,
+                                      Instant now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+  absl::StatusOr<Entry*> Insert(Shard& shard, std::unique_ptr<Entry> entry)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+  void Erase(Shard& shard, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+  ResolvedPolicy Resolve(const KeyView& key, const PolicyPtr& worker_policy)
+      ABSL_LOCKS_EXCLUDED(policies_mu_);
+
+  Shard& ShardOf(const KeyView& key);
+  template <typename Act>
+  absl::StatusOr<BreakerStats> RunOnExisting(const KeyView& key, Instant now,
+                                             Transitions* transitions, Act act);
+  void ApplyPolicies(const KeyView& pattern, Instant now, Transitions* transitions);
+
+  const size_t max_breakers_;
+  PermitPool permits_;
+  std::atomic<size_t> size_{0};
+  std::unique_ptr<Shard[]> shards_;
+
+  Mutex policies_mu_;
+  PolicyTable policies_ ABSL_GUARDED_BY(policies_mu_);
+
+  Mutex index_mu_;
+  struct ByKey {
+    using is_transparent = void;
+    static KeyView View(const Key* key) { return *key; }
+    static KeyView View(const KeyView& key) { return key; }
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return View(a) < View(b);
+    }
+  };
+  // The keys of all breakers in order; they live in the breakers.
+  absl::btree_set<const Key*, ByKey> index_ ABSL_GUARDED_BY(index_mu_);
+};
+
+}  // namespace breaker
+
+#endif  // BREAKER_ENGINE_REGISTRY_H_

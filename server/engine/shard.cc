@@ -1,0 +1,82 @@
+#include "server/engine/shard.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace breaker {
+
+void Shard::Init(PermitPool* permits, absl::Duration idle_ttl, uint64_t seed) {
+  MutexLock lock(&mu);
+  permits_ = permits;
+  idle_ttl_ = idle_ttl;
+  random_.seed(seed);
+}
+
+Entry* Shard::Find(const KeyView& key) {
+  const auto it = entries_.find(key);
+  return it == entries_.end() ? nullptr : it->get();
+}
+
+Entry& Shard::Insert(std::unique_ptr<Entry> entry) {
+  Entry& inserted = **entries_.insert(std::move(entry)).first;
+  MarkDirty(inserted);
+  Schedule(inserted, /*later_too=*/false);
+  return inserted;
+}
+
+void Shard::Erase(Entry& entry) {
+  permits_->Return(static_cast<int64_t>(entry.breaker.in_flight()));
+  Unschedule(entry);
+  if (entry.dirty_at != Entry::kClean) dirty_[entry.dirty_at] = nullptr;
+  gone_.push_back(entry.breaker.key());
+  entries_.erase(entries_.find(KeyView(entry.breaker.key())));
+}
+
+void Shard::MarkDirty(Entry& entry) {
+  if (entry.dirty_at != Entry::kClean) return;
+  entry.dirty_at = dirty_.size();
+  dirty_.push_back(&entry);
+}
+
+void Shard::TakeDirty(std::vector<Key>* keys) {
+  for (Entry* entry : dirty_) {
+    if (entry == nullptr) continue;
+    entry->dirty_at = Entry::kClean;
+    keys->push_back(entry->breaker.key());
+  }
+  dirty_.clear();
+  std::move(gone_.begin(), gone_.end(), std::back_inserter(*keys));
+  gone_.clear();
+}
+
+Entry* Shard::FirstDue(MonotonicTime now) {
+  if (deadlines_.empty() || deadlines_.begin()->first > now) return nullptr;
+  return deadlines_.begin()->second;
+}
+
+void Shard::Schedule(Entry& entry, bool later_too) {
+  MonotonicTime deadline = entry.breaker.NextDeadline();
+  if (idle_ttl_ < absl::InfiniteDuration()) {
+    deadline = std::min(deadline, entry.breaker.last_used() + idle_ttl_);
+  }
+  if (deadline == entry.scheduled || (deadline > entry.scheduled && !later_too)) return;
+  Unschedule(entry);
+  entry.scheduled = deadline;
+  if (deadline < MonotonicTime::InfiniteFuture()) deadlines_.emplace(deadline, &entry);
+  NoteFirstDeadline();
+}
+
+void Shard::Unschedule(Entry& entry) {
+  if (entry.scheduled == MonotonicTime::InfiniteFuture()) return;
+  deadlines_.erase({entry.scheduled, &entry});
+  entry.scheduled = MonotonicTime::InfiniteFuture();
+  NoteFirstDeadline();
+}
+
+void Shard::NoteFirstDeadline() {
+  const MonotonicTime first =
+      deadlines_.empty() ? MonotonicTime::InfiniteFuture() : deadlines_.begin()->first;
+  first_deadline_.store(first.nanos(), std::memory_order_relaxed);
+}
+
+}  // namespace breaker

@@ -1,0 +1,133 @@
+#ifndef BREAKER_ENGINE_SHARD_H_
+#define BREAKER_ENGINE_SHARD_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/hash/hash.h"
+#include "absl/time/time.h"
+#include "server/engine/breaker.h"
+#include "server/engine/clock.h"
+#include "server/engine/key.h"
+#include "server/engine/mutex.h"
+
+namespace breaker {
+
+// Where a call puts the transitions that it caused, in order. They are to be stored before the call
+// is answered.
+using Transitions = std::vector<BreakerTransition>;
+
+// A breaker and what the registry notes about it. Guarded by its shard's mutex.
+struct Entry {
+  template <typename... Args>
+  explicit Entry(Args&&... args) : breaker(std::forward<Args>(args)...) {}
+
+  static constexpr size_t kClean = SIZE_MAX;
+
+  Breaker breaker;
+  MonotonicTime scheduled = MonotonicTime::InfiniteFuture();  // its place among the deadlines
+  size_t dirty_at = kClean;                                   // its place among the dirty ones
+};
+
+// Some of a registry's breakers under one mutex: which there are, which of them have something due,
+// and which have changed since they were last stored. Only Registry uses it; it locks `mu` around
+// the calls that ask for it.
+class alignas(64) Shard {
+ public:
+  // Must be called once, before anything else. `permits` is not owned.
+  void Init(PermitPool* permits, absl::Duration idle_ttl, uint64_t seed) ABSL_LOCKS_EXCLUDED(mu);
+
+  // Null if there is none.
+  Entry* Find(const KeyView& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  // The key must not be in use.
+  Entry& Insert(std::unique_ptr<Entry> entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  void Erase(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+
+  // Runs act(breaker, context) and returns its result; adds the transitions that it caused to
+  // `transitions`, and sees to deadlines.
+  template <typename Act>
+  auto Run(Entry& entry, Instant now, Transitions* transitions, Act act)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    Breaker& breaker = entry.breaker;
+    const uint64_t generation = breaker.generation();
+    auto result = act(breaker, Context{now, random_, *permits_});
+    if (breaker.generation() != generation) {
+      for (Transition& t : breaker.LastTransitions(breaker.generation() - generation)) {
+        transitions->push_back({breaker.key(), std::move(t)});
+      }
+      MarkDirty(entry);
+    }
+    Schedule(entry, /*later_too=*/false);
+    return result;
+  }
+
+  const auto& entries() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) { return entries_; }
+
+  // Notes that the entry is to be stored.
+  void MarkDirty(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  // Adds the keys of all entries that are, and of those erased, since the last call.
+  void TakeDirty(std::vector<Key>* keys) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+
+  // Whether something is due; may be read without the lock.
+  bool HasDue(MonotonicTime now) const {
+    return first_deadline_.load(std::memory_order_relaxed) <= now.nanos();
+  }
+  // An entry that is due; null if there is none. Follow with Erase or Schedule(later_too).
+  Entry* FirstDue(MonotonicTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+
+  // Puts the entry at its next deadline if that has come earlier, or, with `later_too`, has moved
+  // at all. So a stream of permits costs one move in a permit_timeout, not one a permit.
+  void Schedule(Entry& entry, bool later_too) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+
+  // Whether the entry has been of no use for idle_ttl.
+  bool Expired(const Entry& entry, MonotonicTime now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    return entry.breaker.idle() && now - entry.breaker.last_used() >= idle_ttl_;
+  }
+
+  Mutex mu;
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(const KeyView& key) const { return absl::HashOf(key); }
+    size_t operator()(const std::unique_ptr<Entry>& e) const { return (*this)(e->breaker.key()); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    static KeyView KeyOf(const KeyView& key) { return key; }
+    static KeyView KeyOf(const std::unique_ptr<Entry>& e) { return e->breaker.key(); }
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return KeyOf(a) == KeyOf(b);
+    }
+  };
+
+  void Unschedule(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  void NoteFirstDeadline() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+
+  // Constant after Init.
+  PermitPool* permits_ = nullptr;
+  absl::Duration idle_ttl_;
+
+  absl::flat_hash_set<std::unique_ptr<Entry>, Hash, Equal> entries_ ABSL_GUARDED_BY(mu);
+  // One place at most for an entry, at an instant not after its next deadline.
+  absl::btree_set<std::pair<MonotonicTime, Entry*>> deadlines_ ABSL_GUARDED_BY(mu);
+  std::vector<Entry*> dirty_ ABSL_GUARDED_BY(mu);  // null where the entry is gone
+  std::vector<Key> gone_ ABSL_GUARDED_BY(mu);
+  std::mt19937_64 random_ ABSL_GUARDED_BY(mu);
+  // Of deadlines_, in nanoseconds, where HasDue can read it.
+  std::atomic<int64_t> first_deadline_{MonotonicTime::InfiniteFuture().nanos()};
+};
+
+}  // namespace breaker
+
+#endif  // BREAKER_ENGINE_SHARD_H_

@@ -1,0 +1,87 @@
+#include "server/engine/sliding_window.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace breaker {
+namespace {
+
+// Adds what still fits below 2^32 to both, so that the sum over the ring stays the sum.
+void AddSaturating(uint32_t amount, uint32_t& bucket, uint32_t& sum) {
+  const uint32_t room = std::numeric_limits<uint32_t>::max() - sum;
+  const uint32_t added = std::min(amount, room);
+  bucket += added;
+  sum += added;
+}
+
+}  // namespace
+
+SlidingWindow::SlidingWindow(absl::Duration length)
+    : width_(absl::ToInt64Nanoseconds(length) / kBuckets) {}
+
+void SlidingWindow::Advance(MonotonicTime now) {
+  if (ring_ == nullptr) return;
+  const int64_t passed = now.nanos() - start_.nanos();
+  if (passed < width_) return;
+  const int64_t steps = passed / width_;
+  for (int64_t i = 1; i <= std::min<int64_t>(steps, kBuckets); ++i) {
+    CallCounts& oldest = at(newest_ + i);
+    counts_.successes -= oldest.successes;
+    counts_.failures -= oldest.failures;
+    counts_.slow -= oldest.slow;
+    oldest = CallCounts{};
+  }
+  newest_ += steps;
+  start_ = MonotonicTime::FromNanos(start_.nanos() + steps * width_);
+}
+
+void SlidingWindow::Record(const CallCounts& calls, MonotonicTime now) {
+  if (ring_ == nullptr) {
+    ring_ = std::make_unique<Ring>();
+    start_ = now;
+  }
+  Add(calls, at(newest_));
+}
+
+void SlidingWindow::Add(const CallCounts& calls, CallCounts& bucket) {
+  AddSaturating(calls.successes, bucket.successes, counts_.successes);
+  AddSaturating(calls.failures, bucket.failures, counts_.failures);
+  AddSaturating(calls.slow, bucket.slow, counts_.slow);
+}
+
+MonotonicTime SlidingWindow::StartOf(int64_t bucket) const {
+  return MonotonicTime::FromNanos(start_.nanos() - (newest_ - bucket) * width_);
+}
+
+int64_t SlidingWindow::BucketAt(MonotonicTime t) const {
+  if (t >= start_) return newest_;
+  const int64_t age = (start_.nanos() - t.nanos() + width_ - 1) / width_;
+  return std::max<int64_t>(0, newest_ - age);
+}
+
+std::vector<SlidingWindow::Bucket> SlidingWindow::Save() const {
+  std::vector<Bucket> buckets;
+  if (ring_ == nullptr) return buckets;
+  for (int64_t bucket = std::max<int64_t>(0, newest_ - kBuckets + 1); bucket <= newest_; ++bucket) {
+    const CallCounts& counts = (*ring_)[static_cast<size_t>(bucket % kBuckets)];
+    if (counts != CallCounts{}) buckets.push_back({StartOf(bucket), counts});
+  }
+  return buckets;
+}
+
+void SlidingWindow::Restore(const std::vector<Bucket>& buckets, MonotonicTime now) {
+  if (buckets.empty()) return;
+  const MonotonicTime newest = buckets.back().start;
+  ring_ = std::make_unique<Ring>();
+  newest_ = kBuckets - 1;
+  start_ = newest;
+  for (const Bucket& bucket : buckets) {
+    // The middle of the bucket: instants that went through the wall clock may be a little off.
+    const int64_t number = BucketAt(bucket.start + absl::Nanoseconds(width_ / 2));
+    if (number > newest_ - kBuckets) Add(bucket.counts, at(number));
+  }
+  start_ = std::min(newest, now);
+  Advance(now);
+}
+
+}  // namespace breaker

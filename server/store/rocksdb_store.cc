@@ -1,0 +1,268 @@
+#include "server/store/rocksdb_store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <random>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "rocksdb/cache.h"
+#include "rocksdb/db.h"
+#include "rocksdb/options.h"
+#include "rocksdb/table.h"
+#include "rocksdb/write_batch.h"
+#include "server/log.h"
+#include "server/store/record_codec.h"
+
+namespace breaker {
+namespace {
+
+constexpr uint32_t kSchemaVersion = 1;
+constexpr uint32_t kEpochs = 1 << 20;
+
+constexpr char kBreaker = 'b';
+constexpr char kPolicy = 'p';
+constexpr char kSchemaKey[] = "mschema";
+constexpr char kEpochKey[] = "mepoch";
+
+constexpr size_t kMiB = 1 << 20;
+
+std::string DatabaseKey(char kind, const KeyView& key) {
+  return absl::StrCat(absl::string_view(&kind, 1), key.service, absl::string_view("\0", 1),
+                      key.operation);
+}
+
+// `bytes` is what follows the kind.
+KeyView ParseKey(absl::string_view bytes) {
+  const size_t end = bytes.find('\0');
+  if (end == absl::string_view::npos) return {bytes, ""};
+  return {bytes.substr(0, end), bytes.substr(end + 1)};
+}
+
+absl::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+absl::Status FromRocksDb(const rocksdb::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  // A path that is not found is a file that the database says it has.
+  if (status.IsCorruption() || status.IsPathNotFound()) {
+    return absl::DataLossError(status.ToString());
+  }
+  return absl::UnavailableError(status.ToString());
+}
+
+// A small database that is written all the time and read once: little memory, few threads.
+rocksdb::Options DatabaseOptions() {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(8 * kMiB);
+
+  rocksdb::Options options;
+  options.create_if_missing = true;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  options.write_buffer_size = 16 * kMiB;
+  options.max_background_jobs = 2;
+  // What a kill or a full disk has cut off is dropped, and all before it is kept.
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // After an error it is for our caller to open the database anew.
+  options.max_bgerror_resume_count = 0;
+  // RocksDB's own log.
+  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  options.max_log_file_size = kMiB;
+  options.keep_log_file_num = 2;
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  return options;
+}
+
+// Whether the directory is what is left of a database that lost its CURRENT file. RocksDB would
+// take it for a new one, and delete what it holds.
+bool LostCurrent(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::exists(std::filesystem::path(path) / "CURRENT", error)) return false;
+  for (const auto& file : std::filesystem::directory_iterator(path, error)) {
+    if (file.path().extension() == ".sst" || file.path().extension() == ".log") return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+RocksDbStore::RocksDbStore(std::string data_dir, Durability durability, const Clock* clock)
+    : data_dir_(std::move(data_dir)),
+      path_(absl::StrCat(data_dir_, "/db")),
+      durability_(durability),
+      clock_(clock) {}
+
+RocksDbStore::~RocksDbStore() {
+  db_.reset();
+  if (lock_fd_ >= 0) close(lock_fd_);
+}
+
+absl::StatusOr<PermitEpoch> RocksDbStore::Open() {
+  db_.reset();
+  if (absl::Status locked = LockDataDir(); !locked.ok()) return locked;
+  absl::StatusOr<PermitEpoch> epoch =
+      corrupt_ ? absl::DataLossError("corruption was found while loading") : OpenDatabase();
+  if (absl::IsDataLoss(epoch.status())) {
+    if (absl::Status moved = MoveAside(epoch.status().message()); !moved.ok()) return moved;
+    corrupt_ = false;
+    epoch = OpenDatabase();
+  }
+  if (!epoch.ok()) db_.reset();
+  return epoch;
+}
+
+absl::Status RocksDbStore::LockDataDir() {
+  if (lock_fd_ >= 0) return absl::OkStatus();
+  std::error_code error;
+  std::filesystem::create_directories(data_dir_, error);
+  if (error) {
+    return absl::UnavailableError(absl::StrCat("cannot create ", data_dir_, ": ", error.message()));
+  }
+  const std::string path = absl::StrCat(data_dir_, "/lock");
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) {
+    return absl::UnavailableError(absl::StrCat("cannot open ", path, ": ", strerror(errno)));
+  }
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    const int reason = errno;
+    close(fd);
+    if (reason == EWOULDBLOCK) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(data_dir_, " is in use by another process"));
+    }
+    return absl::UnavailableError(absl::StrCat("cannot lock ", path, ": ", strerror(reason)));
+  }
+  lock_fd_ = fd;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PermitEpoch> RocksDbStore::OpenDatabase() {
+  if (LostCurrent(path_)) return absl::DataLossError("there is no CURRENT file");
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status opened = rocksdb::DB::Open(DatabaseOptions(), path_, &db);
+  db_.reset(db);
+  if (!opened.ok()) return FromRocksDb(opened);
+  if (absl::Status checked = CheckSchema(); !checked.ok()) return checked;
+  return NextEpoch();
+}
+
+absl::Status RocksDbStore::CheckSchema() {
+  std::string bytes;
+  const rocksdb::Status read = db_->Get(rocksdb::ReadOptions(), kSchemaKey, &bytes);
+  if (read.IsNotFound()) return absl::OkStatus();  // new: NextEpoch writes it
+  if (!read.ok()) return FromRocksDb(read);
+  const absl::StatusOr<uint32_t> version = DecodeSchema(bytes);
+  if (!version.ok()) return version.status();
+  if (*version > kSchemaVersion) {
+    return absl::FailedPreconditionError(absl::StrCat(path_, " is of version ", *version,
+                                                      "; this build reads version ", kSchemaVersion,
+                                                      " at most"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PermitEpoch> RocksDbStore::NextEpoch() {
+  PermitEpoch epoch;
+  std::string bytes;
+  const rocksdb::Status read = db_->Get(rocksdb::ReadOptions(), kEpochKey, &bytes);
+  if (read.ok()) {
+    const absl::StatusOr<PermitEpoch> last = DecodeEpoch(bytes);
+    if (!last.ok()) return last.status();
+    epoch = {last->secret, (last->number + 1) % kEpochs};
+  } else if (read.IsNotFound()) {
+    std::random_device random;
+    epoch.secret = uint64_t{random()} << 32 | random();
+  } else {
+    return FromRocksDb(read);
+  }
+  rocksdb::WriteBatch batch;
+  batch.Put(kSchemaKey, EncodeSchema(kSchemaVersion));
+  batch.Put(kEpochKey, EncodeEpoch(epoch));
+  rocksdb::WriteOptions options;
+  options.sync = true;
+  if (absl::Status written = FromRocksDb(db_->Write(options, &batch)); !written.ok()) {
+    return written;
+  }
+  return epoch;
+}
+
+absl::Status RocksDbStore::MoveAside(absl::string_view why) {
+  db_.reset();
+  const std::string aside = absl::StrCat(
+      path_, ".corrupt-",
+      absl::FormatTime("%Y%m%dT%H%M%E3SZ", clock_->Now().wall.time(), absl::UTCTimeZone()));
+  std::error_code error;
+  std::filesystem::rename(path_, aside, error);
+  if (error) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot rename the corrupt ", path_, ": ", error.message()));
+  }
+  Log(LogLevel::kError, "store_corrupt", {{"path", path_}, {"moved_to", aside}, {"reason", why}});
+  return absl::OkStatus();
+}
+
+absl::Status RocksDbStore::Scan(
+    char kind, absl::FunctionRef<absl::Status(KeyView, absl::string_view)> record) {
+  rocksdb::ReadOptions options;
+  options.readahead_size = 2 * kMiB;
+  options.fill_cache = false;
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options));
+  const rocksdb::Slice prefix(&kind, 1);
+  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
+    const KeyView key = ParseKey(View(it->key()).substr(1));
+    if (const absl::Status status = record(key, View(it->value())); !status.ok()) {
+      Log(LogLevel::kError, "record_skipped",
+          {{"kind", kind == kBreaker ? "breaker" : "policy"},
+           {"service", key.service},
+           {"operation", key.operation},
+           {"reason", status.message()}});
+    }
+  }
+  return FromRocksDb(it->status());
+}
+
+absl::Status RocksDbStore::Load(absl::FunctionRef<void(BreakerSnapshot)> breaker,
+                                absl::FunctionRef<void(StoredPolicy)> policy) {
+  if (db_ == nullptr) return absl::UnavailableError("the store is not open");
+  absl::Status status = Scan(kPolicy, [&](const KeyView& key, absl::string_view bytes) {
+    absl::StatusOr<StoredPolicy> decoded = DecodePolicy(key, bytes);
+    if (decoded.ok()) policy(*std::move(decoded));
+    return decoded.status();
+  });
+  if (status.ok()) {
+    status = Scan(kBreaker, [&](const KeyView& key, absl::string_view bytes) {
+      absl::StatusOr<BreakerSnapshot> decoded = DecodeBreaker(key, bytes);
+      if (decoded.ok()) breaker(*std::move(decoded));
+      return decoded.status();
+    });
+  }
+  corrupt_ = absl::IsDataLoss(status);
+  return status;
+}
+
+absl::Status RocksDbStore::Write(const StoreBatch& batch) {
+  if (db_ == nullptr) return absl::UnavailableError("the store is not open");
+  rocksdb::WriteBatch changes;
+  for (const auto& [key, snapshot] : batch.breakers) {
+    const std::string at = DatabaseKey(kBreaker, key);
+    snapshot.has_value() ? changes.Put(at, EncodeBreaker(*snapshot)) : changes.Delete(at);
+  }
+  for (const auto& [key, policy] : batch.policies) {
+    const std::string at = DatabaseKey(kPolicy, key);
+    policy.has_value() ? changes.Put(at, EncodePolicy(*policy)) : changes.Delete(at);
+  }
+  rocksdb::WriteOptions options;
+  options.sync = durability_ == Durability::kDisk;
+  absl::Status written = FromRocksDb(db_->Write(options, &changes));
+  if (!written.ok()) db_.reset();  // nothing is written behind a gap
+  return written;
+}
+
+}  // namespace breaker
