@@ -12,27 +12,16 @@
 #include "absl/strings/string_view.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "server/log.h"
+#include "server/rpc/server_settings.h"
 
 namespace breaker {
 namespace {
-
-// The largest message of the contract is a batch of outcomes; a page of ListStats goes out only.
-constexpr int kMaxReceiveBytes = 4 << 20;
-constexpr int kMaxSendBytes = 16 << 20;
-
-// A worker that is gone without a word is noticed within their sum.
-constexpr absl::Duration kKeepaliveTime = absl::Seconds(30);
-constexpr absl::Duration kKeepaliveTimeout = absl::Seconds(10);
-// Clients may ask for a sign of life as often as this.
-constexpr absl::Duration kMinPingInterval = absl::Seconds(5);
 
 // For a run whose store did not open: permit ids that no other run has, as far as chance goes.
 PermitEpoch RandomEpoch() {
   absl::BitGen random;
   return PermitEpoch{absl::Uniform<uint64_t>(random), absl::Uniform<uint32_t>(random, 0, 1 << 20)};
 }
-
-int Milliseconds(absl::Duration d) { return static_cast<int>(absl::ToInt64Milliseconds(d)); }
 
 // "127.0.0.1:0" as it was bound: "127.0.0.1:41234".
 std::string BoundAddress(absl::string_view listen, int port) {
@@ -91,15 +80,7 @@ absl::Status Daemon::Serve() {
   builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(circuit_breaker_service_.get());
   builder.RegisterService(&admin_service_);
-  builder.SetMaxReceiveMessageSize(kMaxReceiveBytes);
-  builder.SetMaxSendMessageSize(kMaxSendBytes);
-  // Two daemons on one port would share its connections and none of their state.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(kKeepaliveTime));
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(kKeepaliveTimeout));
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             Milliseconds(kMinPingInterval));
+  ApplyServerSettings(&builder);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port_ == 0) {
     return absl::UnavailableError(
