@@ -22,6 +22,9 @@ int main(int argc, char** argv) {
   sigaddset(&stop_signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
 
+  // A limit on the size of files is a disk fault like any other, and no reason to die.
+  signal(SIGXFSZ, SIG_IGN);
+
   const breaker::SystemClock clock;
   absl::StatusOr<std::unique_ptr<breaker::Daemon>> daemon =
       breaker::Daemon::Start(*flags.options, &clock);

@@ -21,7 +21,7 @@ class TestDaemon {
 
   // Shuts down and starts again on the same directory, at another port.
   void Restart();
-  Daemon& daemon() { return *daemon_; }
+  int port() const { return daemon_->port(); }
 
   // A connection of its own.
   std::shared_ptr<grpc::Channel> NewChannel() const;
