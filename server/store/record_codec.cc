@@ -214,9 +214,6 @@ std::string EncodeBreaker(const BreakerSnapshot& snapshot) {
   for (const auto& worker : snapshot.slow_workers) ToRecord(worker, record.add_slow_workers());
 
   if (snapshot.opened_at) record.set_opened_at(snapshot.opened_at->unix_nanos());
-  if (snapshot.next_attempt_time) {
-    record.set_next_attempt_time(snapshot.next_attempt_time->unix_nanos());
-  }
   record.set_jitter_draw(snapshot.jitter_draw);
   record.set_failed_recoveries(snapshot.failed_recoveries);
   record.set_probe_successes(snapshot.probe_successes);
@@ -270,8 +267,6 @@ absl::StatusOr<BreakerSnapshot> DecodeBreaker(const KeyView& key, absl::string_v
   }
 
   snapshot.opened_at = MaybeTime(record.has_opened_at(), record.opened_at());
-  snapshot.next_attempt_time =
-      MaybeTime(record.has_next_attempt_time(), record.next_attempt_time());
   snapshot.jitter_draw = record.jitter_draw();
   snapshot.failed_recoveries = record.failed_recoveries();
   snapshot.probe_successes = record.probe_successes();
