@@ -19,7 +19,6 @@ class FaultyStore : public StateStore {
  public:
   // `store` is not owned and must outlive it.
   explicit FaultyStore(StateStore* store) : store_(store) {}
-  ~FaultyStore() override { AllowWrites(1'000'000); }
 
   // From now on every Open, or every Write, fails, or works again.
   void FailOpens(bool fail) {

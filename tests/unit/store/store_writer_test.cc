@@ -47,6 +47,11 @@ class StoreWriterTest : public testing::Test {
     return options;
   }
 
+  void TearDown() override {
+    store_.AllowWrites(1'000'000);
+    writer_.reset();
+  }
+
   void Start(StoreWriterOptions options = Options()) {
     writer_ = std::make_unique<StoreWriter>(&store_, &registry_, &kClock, std::move(options));
     writer_->Start(store_.Open());
@@ -208,12 +213,9 @@ TEST_F(StoreWriterTest, ChangesAreWrittenWithoutBeingAskedFor) {
 
 TEST_F(StoreWriterTest, PersistWaitsForOneChunkOfASnapshotAtMost) {
   constexpr int kBreakers = 10'000;
-  for (int i = 0; i < kBreakers; ++i) Call(Op(i));
   StoreWriterOptions options = Options();
-  options.snapshot_interval = kSoon;
-  writer_ = std::make_unique<StoreWriter>(&store_, &registry_, &kClock, options);
-  ASSERT_THAT(memory_.Open(), IsOk());
-  Start(options);  // takes what there is for loaded
+  options.snapshot_interval = absl::Milliseconds(200);
+  Start(options);
   store_.BlockWrites();
   for (int i = 0; i < kBreakers; ++i) Call(Op(i));
   ASSERT_TRUE(store_.AwaitWrites(1));
@@ -226,7 +228,6 @@ TEST_F(StoreWriterTest, PersistWaitsForOneChunkOfASnapshotAtMost) {
   ASSERT_TRUE(done.Await(1));
   EXPECT_EQ(store_.batches()[1], std::vector<Key>{urgent});
   EXPECT_LT(memory_.breakers().size(), kBreakers / 2);
-  store_.AllowWrites(1'000'000);
 }
 
 TEST_F(StoreWriterTest, StopWritesEverythingAndAnswersEveryone) {
