@@ -2,19 +2,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <memory>
 #include <random>
+#include <string>
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/db.h"
+#include "rocksdb/env.h"
 #include "rocksdb/options.h"
 #include "rocksdb/table.h"
 #include "rocksdb/write_batch.h"
@@ -57,8 +63,25 @@ absl::Status FromRocksDb(const rocksdb::Status& status) {
   return absl::UnavailableError(status.ToString());
 }
 
+// Passes RocksDB's warnings on to our log. Its own would be a file beside the data; and to fail to
+// write that is a broken assertion in RocksDB 7.8, which Debian builds with assertions on: a full
+// disk would end the process.
+class Warnings : public rocksdb::Logger {
+ public:
+  explicit Warnings(rocksdb::InfoLogLevel level) : Logger(level) {}
+
+  using Logger::Logv;
+  void Logv(const char* format, va_list args) override {
+    char text[1024];
+    vsnprintf(text, sizeof(text), format, args);
+    Log(LogLevel::kWarning, "rocksdb", {{"message", absl::StripAsciiWhitespace(text)}});
+  }
+  void LogHeader(const char* /*format*/, va_list /*args*/) override {}
+};
+
 // A small database that is written all the time and read once: little memory, few threads.
-rocksdb::Options DatabaseOptions() {
+// `quiet` silences it.
+rocksdb::Options DatabaseOptions(bool quiet) {
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(8 * kMiB);
 
@@ -71,10 +94,8 @@ rocksdb::Options DatabaseOptions() {
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   // After an error it is for our caller to open the database anew.
   options.max_bgerror_resume_count = 0;
-  // RocksDB's own log.
-  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  options.max_log_file_size = kMiB;
-  options.keep_log_file_num = 2;
+  options.info_log = std::make_shared<Warnings>(quiet ? rocksdb::InfoLogLevel::FATAL_LEVEL
+                                                      : rocksdb::InfoLogLevel::WARN_LEVEL);
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   return options;
@@ -114,7 +135,8 @@ absl::StatusOr<PermitEpoch> RocksDbStore::Open() {
     corrupt_ = false;
     epoch = OpenDatabase();
   }
-  if (!epoch.ok()) db_.reset();
+  failing_ = !epoch.ok();
+  if (failing_) db_.reset();
   return epoch;
 }
 
@@ -144,9 +166,11 @@ absl::Status RocksDbStore::LockDataDir() {
 }
 
 absl::StatusOr<PermitEpoch> RocksDbStore::OpenDatabase() {
+  std::error_code ignored;  // RocksDB will say
+  std::filesystem::create_directory(path_, ignored);
   if (LostCurrent(path_)) return absl::DataLossError("there is no CURRENT file");
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status opened = rocksdb::DB::Open(DatabaseOptions(), path_, &db);
+  const rocksdb::Status opened = rocksdb::DB::Open(DatabaseOptions(failing_), path_, &db);
   db_.reset(db);
   if (!opened.ok()) return FromRocksDb(opened);
   if (absl::Status checked = CheckSchema(); !checked.ok()) return checked;
@@ -261,7 +285,8 @@ absl::Status RocksDbStore::Write(const StoreBatch& batch) {
   rocksdb::WriteOptions options;
   options.sync = durability_ == Durability::kDisk;
   absl::Status written = FromRocksDb(db_->Write(options, &changes));
-  if (!written.ok()) db_.reset();  // nothing is written behind a gap
+  failing_ = !written.ok();
+  if (failing_) db_.reset();  // nothing is written behind a gap
   return written;
 }
 

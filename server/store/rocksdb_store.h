@@ -74,6 +74,7 @@ class RocksDbStore : public StateStore {
   int lock_fd_ = -1;
   std::unique_ptr<rocksdb::DB> db_;  // null = not open
   bool corrupt_ = false;             // found by Load
+  bool failing_ = false;             // the last Open or Write failed, and the caller knows
 };
 
 }  // namespace breaker

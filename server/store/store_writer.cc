@@ -218,8 +218,8 @@ void StoreWriter::Degrade(const absl::Status& status) {
 
 void StoreWriter::Recover() {
   Remember(registry_->TakeDirty());
-  const size_t unsaved = stats().unsaved;
   absl::Status status = Reopen();
+  const size_t unsaved = stats().unsaved;
   if (status.ok()) status = CatchUp();
   if (!status.ok()) return;
   Log(LogLevel::kInfo, "store_recovered",
