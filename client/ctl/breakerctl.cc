@@ -70,6 +70,7 @@ int Main(int argc, char** argv) {
 
   Daemon daemon;
   CLI::App app("Asks breakerd, and guards shell commands with its circuits.", "breakerctl");
+  app.get_formatter()->column_width(38);
   app.require_subcommand(1);
   app.fallthrough();
   app.footer(kFooter);
@@ -135,8 +136,11 @@ int Main(int argc, char** argv) {
     if (options.command.empty() == exec->parsed()) {
       throw CLI::ValidationError("-- COMMAND goes with exec, and with nothing else");
     }
+  } catch (const CLI::Success& done) {
+    return app.exit(done);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kOk : kUsage;
+    std::cerr << "breakerctl: " << error.what() << "\nRun breakerctl --help.\n";
+    return kUsage;
   }
 
   if (stats->parsed()) return Stats(daemon, key, json);
