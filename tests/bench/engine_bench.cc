@@ -1,0 +1,105 @@
+#include <unistd.h>
+
+#include <cstdint>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "benchmark/benchmark.h"
+#include "server/engine/registry.h"
+
+// What a call costs the engine: Acquire and Report, each reading the machine's clocks as the daemon
+// does. Run with the release preset:
+//   .build/release/tests/bench/engine_bench
+namespace breaker {
+namespace {
+
+// "service-123" and "operation-45": ten services' worth of operations to a hundred breakers.
+std::vector<Key> Keys(size_t count) {
+  std::vector<Key> keys;
+  keys.reserve(count);
+  for (size_t i = 0; i < count; ++i) {
+    keys.emplace_back(absl::StrCat("service-", i / 100), absl::StrCat("operation-", i % 100));
+  }
+  return keys;
+}
+
+size_t ResidentBytes() {
+  size_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages >> pages;
+  return pages * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+// A registry full of breakers, each of which has been called.
+class Fleet {
+ public:
+  explicit Fleet(size_t count) : keys_(Keys(count)) {
+    const size_t before = ResidentBytes();
+    RegistryOptions options;
+    options.max_breakers = count;
+    registry_ = std::make_unique<Registry>(options);
+    for (const Key& key : keys_) Call(key);
+    registry_->TakeDirty();
+    bytes_per_breaker_ = static_cast<double>(ResidentBytes() - before) / count;
+  }
+
+  void Call(const Key& key) {
+    const Decision decision = *registry_->Acquire(key, nullptr, clock_.Now(), &transitions());
+    CallReport report;
+    report.worker_id = "worker-7";
+    report.permit_id = decision.permit_id;
+    report.duration = absl::Milliseconds(5);
+    benchmark::DoNotOptimize(
+        registry_->Report(key, report, clock_.Now(), &transitions()).value().state);
+  }
+
+  const std::vector<Key>& keys() const { return keys_; }
+  double bytes_per_breaker() const { return bytes_per_breaker_; }
+
+ private:
+  static Transitions& transitions() {
+    thread_local Transitions transitions;
+    return transitions;
+  }
+
+  SystemClock clock_;
+  std::vector<Key> keys_;
+  std::unique_ptr<Registry> registry_;
+  double bytes_per_breaker_ = 0;
+};
+
+void ReadClock(benchmark::State& state) {
+  SystemClock clock;
+  for (auto _ : state) benchmark::DoNotOptimize(clock.Now());
+}
+BENCHMARK(ReadClock);
+
+// A pair on a random one of so many breakers.
+void AcquireAndReport(benchmark::State& state) {
+  Fleet fleet(static_cast<size_t>(state.range(0)));
+  // Drawn beforehand: what is measured is the engine.
+  std::minstd_rand random(1);
+  std::vector<uint32_t> order(1 << 20);
+  for (uint32_t& index : order) index = static_cast<uint32_t>(random() % fleet.keys().size());
+  size_t next = 0;
+  for (auto _ : state) fleet.Call(fleet.keys()[order[next++ % order.size()]]);
+  if (state.range(0) >= 1'000'000) state.counters["bytes/breaker"] = fleet.bytes_per_breaker();
+}
+BENCHMARK(AcquireAndReport)->Arg(1)->Arg(1'000)->Arg(1'000'000);
+
+// Pairs on two threads at once, on one breaker or on one each.
+void TwoThreads(benchmark::State& state) {
+  static Fleet& fleet = *new Fleet(100);
+  const bool same = state.range(0) == 1;
+  const Key& key = fleet.keys()[same ? 0 : static_cast<size_t>(state.thread_index())];
+  for (auto _ : state) fleet.Call(key);
+}
+BENCHMARK(TwoThreads)->ArgName("same")->Arg(1)->Arg(0)->Threads(2)->UseRealTime();
+
+}  // namespace
+}  // namespace breaker
+
+BENCHMARK_MAIN();
