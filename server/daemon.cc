@@ -14,7 +14,7 @@
 #include "server/log.h"
 #include "server/rpc/server_settings.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 // For a run whose store did not open: permit ids that no other run has, as far as chance goes.
@@ -111,4 +111,4 @@ void Daemon::Shutdown() {
 
 Daemon::~Daemon() { Shutdown(); }
 
-}  // namespace breaker
+}  // namespace breaker::server

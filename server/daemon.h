@@ -19,7 +19,7 @@
 #include "server/store/store_writer.h"
 #include "server/ticker.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // Everything that a daemon can be told. See `breakerd --help`.
 struct DaemonOptions {
@@ -78,6 +78,6 @@ class Daemon {
   std::unique_ptr<grpc::Server> server_;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_DAEMON_H_

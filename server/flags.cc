@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 constexpr int kUsageError = 2;
@@ -113,4 +113,4 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   return parsed;
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

@@ -5,7 +5,7 @@
 
 #include "server/daemon.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // What the command line asks for: options to run with, or an exit status where all is said already
 // (--help, --version, an error).
@@ -18,6 +18,6 @@ struct ParsedFlags {
 // Prints help to stdout and errors, a sentence each, to stderr.
 ParsedFlags ParseFlags(int argc, const char* const* argv);
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_FLAGS_H_

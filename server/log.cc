@@ -9,7 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 absl::string_view Name(LogLevel level) {
@@ -86,4 +86,4 @@ std::string FormatLogLine(WallTime time, LogLevel level, absl::string_view event
   return line;
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

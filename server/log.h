@@ -7,7 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "server/engine/clock.h"
 
-namespace breaker {
+namespace breaker::server {
 
 enum class LogLevel { kInfo, kWarning, kError };
 
@@ -32,6 +32,6 @@ void Log(LogLevel level, absl::string_view event, std::initializer_list<LogField
 std::string FormatLogLine(WallTime time, LogLevel level, absl::string_view event,
                           std::initializer_list<LogField> fields);
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_LOG_H_

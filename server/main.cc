@@ -12,7 +12,7 @@
 #include "server/log.h"
 
 int main(int argc, char** argv) {
-  const breaker::ParsedFlags flags = breaker::ParseFlags(argc, argv);
+  const breaker::server::ParsedFlags flags = breaker::server::ParseFlags(argc, argv);
   if (!flags.options.has_value()) return flags.exit_status;
 
   // Blocked before any thread starts, so that the signals come to sigwait below and nowhere else.
@@ -25,9 +25,9 @@ int main(int argc, char** argv) {
   // A limit on the size of files is a disk fault like any other, and no reason to die.
   signal(SIGXFSZ, SIG_IGN);
 
-  const breaker::SystemClock clock;
-  absl::StatusOr<std::unique_ptr<breaker::Daemon>> daemon =
-      breaker::Daemon::Start(*flags.options, &clock);
+  const breaker::server::SystemClock clock;
+  absl::StatusOr<std::unique_ptr<breaker::server::Daemon>> daemon =
+      breaker::server::Daemon::Start(*flags.options, &clock);
   if (!daemon.ok()) {
     std::cerr << "breakerd: " << daemon.status().message() << "\n";
     return 1;
@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
 
   int signal = 0;
   sigwait(&stop_signals, &signal);
-  breaker::Log(breaker::LogLevel::kInfo, "stopping", {{"signal", strsignal(signal)}});
+  breaker::server::Log(breaker::server::LogLevel::kInfo, "stopping", {{"signal", strsignal(signal)}});
   // A second signal ends the process at once: what had to be stored has been.
   pthread_sigmask(SIG_UNBLOCK, &stop_signals, nullptr);
   (*daemon)->Shutdown();

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/log.h"
 
-namespace breaker {
+namespace breaker::server {
 
 void Publisher::Publish(const Transitions& transitions, StoreWriter::Done done) {
   std::vector<Key> keys;
@@ -26,4 +26,4 @@ void Publisher::Publish(const Transitions& transitions, StoreWriter::Done done) 
   writer_->Persist(keys, std::move(done));
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

@@ -4,7 +4,7 @@
 #include "server/engine/registry.h"
 #include "server/store/store_writer.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // Takes the transitions of breakers to all who must know of them: the log and the store.
 // Thread-safe.
@@ -21,6 +21,6 @@ class Publisher {
   StoreWriter* const writer_;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_PUBLISHER_H_

@@ -4,7 +4,7 @@
 
 #include <chrono>
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 constexpr std::chrono::milliseconds kInterval(10);
@@ -38,4 +38,4 @@ void Ticker::Run() {
   }
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

@@ -10,7 +10,7 @@
 #include "server/engine/registry.h"
 #include "server/publisher.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // Lets time take its course on the registry's breakers, a hundred times a second: an OPEN time that
 // is over shows without any traffic. What a call is answered never waits for this: every call looks
@@ -38,6 +38,6 @@ class Ticker {
   std::thread thread_;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_TICKER_H_

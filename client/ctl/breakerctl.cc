@@ -131,7 +131,7 @@ int Main(int argc, char** argv) {
       const absl::Status parsed = ParsePolicy(setting, policy);
       if (!parsed.ok()) throw CLI::ValidationError(std::string(parsed.message()));
     }
-    if (!settings.empty()) options.policy = client::internal::FromProto(policy);
+    if (!settings.empty()) options.policy = internal::FromProto(policy);
     if (separator != end) options.command.assign(separator + 1, end);
     if (options.command.empty() == exec->parsed()) {
       throw CLI::ValidationError("-- COMMAND goes with exec, and with nothing else");

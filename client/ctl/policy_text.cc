@@ -64,7 +64,7 @@ std::string SetField(const FieldDescriptor& field, absl::string_view value, v1::
     default: {  // The contract's only messages in a Policy are durations.
       absl::Duration duration;
       if (!absl::ParseDuration(value, &duration)) return "a duration such as 30s or 500ms";
-      reflection->MutableMessage(&policy, &field)->CopyFrom(client::internal::ToProto(duration));
+      reflection->MutableMessage(&policy, &field)->CopyFrom(internal::ToProto(duration));
       return "";
     }
   }
@@ -84,7 +84,7 @@ std::string FormatField(const FieldDescriptor& field, const v1::Policy& policy) 
     default: {
       google::protobuf::Duration duration;
       duration.CopyFrom(reflection->GetMessage(policy, &field));
-      return absl::FormatDuration(client::internal::FromProto(duration));
+      return absl::FormatDuration(internal::FromProto(duration));
     }
   }
 }

@@ -51,7 +51,7 @@ std::string ToJson(const google::protobuf::Message& message) {
 }
 
 std::string Relative(const google::protobuf::Timestamp& time) {
-  const absl::Duration from_now = client::internal::FromProto(time) - absl::Now();
+  const absl::Duration from_now = internal::FromProto(time) - absl::Now();
   const absl::Duration distance = absl::AbsDuration(from_now);
   const std::string text = absl::FormatDuration(absl::Trunc(
       distance, distance < absl::Seconds(1) ? absl::Milliseconds(1) : absl::Seconds(1)));

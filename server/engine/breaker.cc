@@ -9,7 +9,7 @@
 #include "server/engine/recovery.h"
 #include "server/engine/words.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 // What a caller is told to wait where no deadline says it: all probes are out, or the ramp has left
@@ -179,7 +179,7 @@ void Breaker::Trip(const Context& context) {
     evidence.slow_workers = seen_workers_->slow.Count(window_.bucket());
   }
   evidence.minimum_waived = ramping_;
-  std::optional<breaker::Trip> trip = ShouldTrip(evidence, *policy_);
+  std::optional<server::Trip> trip = ShouldTrip(evidence, *policy_);
   if (!trip.has_value()) return;
   Open(trip->cause, std::move(trip->reason), ramping_ ? failed_recoveries_ + 1 : 0, context);
 }
@@ -508,4 +508,4 @@ Breaker::Breaker(BreakerSnapshot saved, PolicyPtr policy, PolicySource source, I
   }
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

@@ -22,7 +22,7 @@
 #include "server/engine/transition.h"
 #include "server/engine/trip_rule.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // The answer to Acquire.
 struct Decision {
@@ -239,6 +239,6 @@ class Breaker {
   std::unique_ptr<std::vector<Transition>> transitions_;  // oldest first; null until there is one
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_BREAKER_H_

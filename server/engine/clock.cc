@@ -2,7 +2,7 @@
 
 #include <time.h>
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 int64_t ReadNanos(clockid_t clock) {
@@ -18,4 +18,4 @@ Instant SystemClock::Now() const {
                  WallTime::FromUnixNanos(ReadNanos(CLOCK_REALTIME))};
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

@@ -7,7 +7,7 @@
 
 #include "absl/time/time.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // There are two kinds of time, as two types, so that the compiler keeps them apart: deadlines are
 // decided in MonotonicTime, which no one can set; WallTime is for show and for storage.
@@ -85,6 +85,6 @@ class SystemClock : public Clock {
   Instant Now() const override;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_CLOCK_H_

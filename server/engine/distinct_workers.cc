@@ -4,7 +4,7 @@
 
 #include "server/engine/limits.h"
 
-namespace breaker {
+namespace breaker::server {
 
 void DistinctWorkers::Record(absl::string_view worker, int64_t bucket) {
   Advance(bucket);
@@ -50,4 +50,4 @@ void DistinctWorkers::Forget() {
                  [this](const auto& worker) { return worker.second <= newest_ - kBuckets; });
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

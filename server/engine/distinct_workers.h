@@ -11,7 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "server/engine/sliding_window.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // How many distinct workers were seen within a SlidingWindow, in the numbers of that window's
 // buckets. Follows at most kMaxTrackedWorkers workers of one window; further ones are not counted.
@@ -38,6 +38,6 @@ class DistinctWorkers {
   int64_t newest_ = 0;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_DISTINCT_WORKERS_H_

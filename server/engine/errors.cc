@@ -2,7 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace breaker::errors {
+namespace breaker::server::errors {
 
 absl::Status InvalidField(absl::string_view field, absl::string_view value,
                           absl::string_view allowed) {
@@ -29,4 +29,4 @@ absl::Status TooManyBreakers(const KeyView& key, size_t max_breakers) {
                                                    " of --max_breakers are in use"));
 }
 
-}  // namespace breaker::errors
+}  // namespace breaker::server::errors

@@ -9,7 +9,7 @@
 
 // Every error that a user can see, one function each. A message names what is wrong, the value that
 // was given, and what is allowed.
-namespace breaker::errors {
+namespace breaker::server::errors {
 
 // "policy.failure_rate_threshold: 1.5 is not in (0, 1]"
 absl::Status InvalidField(absl::string_view field, absl::string_view value,
@@ -20,6 +20,6 @@ absl::Status NotOverridden(const KeyView& key);
 absl::Status NoSuchPolicy(const KeyView& key);
 absl::Status TooManyBreakers(const KeyView& key, size_t max_breakers);
 
-}  // namespace breaker::errors
+}  // namespace breaker::server::errors
 
 #endif  // BREAKER_ENGINE_ERRORS_H_

@@ -7,7 +7,7 @@
 
 #include "absl/strings/string_view.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // A breaker's name, borrowed.
 struct KeyView {
@@ -45,6 +45,6 @@ struct Key {
   }
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_KEY_H_

@@ -6,7 +6,7 @@
 
 #include "absl/time/time.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // Bounds on everything that a client can make grow. Those that an operator may want to move are
 // flags; these are part of the contract.
@@ -23,6 +23,6 @@ inline constexpr size_t kMaxRecentTransitions = 16;
 // Of every duration in a policy.
 inline constexpr absl::Duration kMaxPolicyDuration = absl::Hours(24 * 365);
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_LIMITS_H_

@@ -5,7 +5,7 @@
 
 #include "absl/base/thread_annotations.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // std::mutex with the annotations that let clang check what it guards. Not absl::Mutex:
 // ThreadSanitizer cannot see into the uninstrumented Abseil of the distribution and reports its
@@ -39,6 +39,6 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
   Mutex* const mu_;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_MUTEX_H_

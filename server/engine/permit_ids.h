@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
-namespace breaker {
+namespace breaker::server {
 
 // What makes permit ids unique across restarts of one daemon. Stored with its state.
 struct PermitEpoch {
@@ -42,6 +42,6 @@ class PermitIds {
   std::atomic<uint64_t> next_;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_PERMIT_IDS_H_

@@ -1,6 +1,6 @@
 #include "server/engine/permit_table.h"
 
-namespace breaker {
+namespace breaker::server {
 
 void PermitTable::Add(uint64_t id, const Permit& permit) {
   if (newest_ != 0) {
@@ -38,4 +38,4 @@ std::optional<Permit> PermitTable::TakeGrantedBy(MonotonicTime limit) {
   return Take(oldest_);
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

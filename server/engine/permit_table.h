@@ -8,7 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "server/engine/clock.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // A call that was allowed and has not been reported yet.
 struct Permit {
@@ -51,6 +51,6 @@ class PermitTable {
   MonotonicTime oldest_granted_at_;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_PERMIT_TABLE_H_

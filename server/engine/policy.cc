@@ -4,7 +4,7 @@
 #include "server/engine/errors.h"
 #include "server/engine/limits.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 absl::Status CheckDuration(absl::string_view field, absl::Duration value, absl::Duration least) {
@@ -65,4 +65,4 @@ absl::Status Validate(const Policy& p) {
   return absl::OkStatus();
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

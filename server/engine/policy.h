@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 
-namespace breaker {
+namespace breaker::server {
 
 enum class FailureCounting : uint8_t { kConsecutive = 1, kWindowed = 2 };
 
@@ -48,6 +48,6 @@ const PolicyPtr& BuiltInPolicy();
 // is allowed.
 absl::Status Validate(const Policy& policy);
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_POLICY_H_

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-namespace breaker {
+namespace breaker::server {
 
 void PolicyTable::Set(Key key, PolicyPtr policy) {
   policies_.insert_or_assign(std::move(key), std::move(policy));
@@ -28,4 +28,4 @@ const PolicyPtr* PolicyTable::Find(const KeyView& key) const {
   return it == policies_.end() ? nullptr : &it->second;
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

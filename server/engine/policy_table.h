@@ -9,7 +9,7 @@
 #include "server/engine/key.h"
 #include "server/engine/policy.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // Stands for every operation of a service, or for every service.
 inline constexpr absl::string_view kAny = "*";
@@ -38,6 +38,6 @@ class PolicyTable {
   absl::btree_map<Key, PolicyPtr> policies_;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_POLICY_TABLE_H_

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 constexpr double kRampStart = 0.1;
@@ -25,4 +25,4 @@ double RampFraction(const Policy& policy, absl::Duration elapsed) {
   return kRampStart + (1 - kRampStart) * done;
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

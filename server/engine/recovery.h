@@ -6,7 +6,7 @@
 #include "absl/time/time.h"
 #include "server/engine/policy.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // How long a circuit stays OPEN after `failed_recoveries` in a row: recovery_timeout x
 // recovery_backoff_multiplier ^ failed_recoveries, at most max_recovery_timeout (which is never
@@ -18,6 +18,6 @@ absl::Duration OpenTime(const Policy& policy, uint32_t failed_recoveries, double
 // recovery_ramp; 1 when that is over or off.
 double RampFraction(const Policy& policy, absl::Duration elapsed);
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_RECOVERY_H_

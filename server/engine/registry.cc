@@ -6,7 +6,7 @@
 #include "absl/hash/hash.h"
 #include "server/engine/errors.h"
 
-namespace breaker {
+namespace breaker::server {
 
 Registry::Registry(const RegistryOptions& options)
     : max_breakers_(options.max_breakers),
@@ -303,4 +303,4 @@ absl::Status Registry::Restore(BreakerSnapshot snapshot, Instant now) {
       .status();
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

@@ -26,7 +26,7 @@
 #include "server/engine/snapshot.h"
 #include "server/engine/transition.h"
 
-namespace breaker {
+namespace breaker::server {
 
 struct RegistryOptions {
   size_t max_breakers = 100'000;
@@ -146,6 +146,6 @@ class Registry {
   absl::btree_set<const Key*, ByKey> index_ ABSL_GUARDED_BY(index_mu_);
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_REGISTRY_H_

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
-namespace breaker {
+namespace breaker::server {
 
 void Shard::Init(PermitPool* permits, absl::Duration idle_ttl, uint64_t seed) {
   MutexLock lock(&mu);
@@ -78,4 +78,4 @@ void Shard::NoteFirstDeadline() {
   first_deadline_.store(first.nanos(), std::memory_order_relaxed);
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

@@ -20,7 +20,7 @@
 #include "server/engine/key.h"
 #include "server/engine/mutex.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // Where a call puts the transitions that it caused, in order. They are to be stored before the call
 // is answered.
@@ -129,6 +129,6 @@ class alignas(64) Shard {
   std::atomic<int64_t> first_deadline_{MonotonicTime::InfiniteFuture().nanos()};
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_SHARD_H_

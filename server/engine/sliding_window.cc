@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 // Adds what still fits below 2^32 to both, so that the sum over the ring stays the sum.
@@ -81,4 +81,4 @@ void SlidingWindow::Restore(const std::vector<Bucket>& buckets, MonotonicTime no
   Advance(now);
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

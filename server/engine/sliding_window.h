@@ -9,7 +9,7 @@
 #include "absl/time/time.h"
 #include "server/engine/clock.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // Outcomes of calls; a slow call is a success or a failure as well.
 struct CallCounts {
@@ -78,6 +78,6 @@ class SlidingWindow {
   std::unique_ptr<Ring> ring_;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_SLIDING_WINDOW_H_

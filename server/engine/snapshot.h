@@ -12,7 +12,7 @@
 #include "server/engine/sliding_window.h"
 #include "server/engine/transition.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // Counts since a breaker was created, across restarts. See breaker.proto.
 struct LifetimeCounts {
@@ -88,6 +88,6 @@ struct BreakerSnapshot {
   friend bool operator==(const BreakerSnapshot&, const BreakerSnapshot&) = default;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_SNAPSHOT_H_

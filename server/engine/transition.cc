@@ -1,6 +1,6 @@
 #include "server/engine/transition.h"
 
-namespace breaker {
+namespace breaker::server {
 
 const char* Name(State state) {
   switch (state) {
@@ -40,4 +40,4 @@ const char* Name(Cause cause) {
   return "UNKNOWN";
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

@@ -7,7 +7,7 @@
 #include "server/engine/clock.h"
 #include "server/engine/key.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // The numbers of these enums are those of the wire contract and of stored records.
 
@@ -51,6 +51,6 @@ struct BreakerTransition {
   Transition transition;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_TRANSITION_H_

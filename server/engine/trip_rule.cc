@@ -4,7 +4,7 @@
 #include "absl/strings/str_format.h"
 #include "server/engine/words.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 // A quotient of integers in double is the double nearest to it, and so is a threshold as it was
@@ -66,4 +66,4 @@ std::optional<Trip> ShouldTrip(const TripEvidence& evidence, const Policy& polic
   return std::nullopt;
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

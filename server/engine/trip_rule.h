@@ -9,7 +9,7 @@
 #include "server/engine/sliding_window.h"
 #include "server/engine/transition.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // What the trip rule looks at.
 struct TripEvidence {
@@ -30,6 +30,6 @@ struct Trip {
 // of the contract, is the cause. Pure.
 std::optional<Trip> ShouldTrip(const TripEvidence& evidence, const Policy& policy);
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_TRIP_RULE_H_

@@ -2,7 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace breaker {
+namespace breaker::server {
 
 std::string Words(absl::Duration duration) {
   const absl::Duration seconds = absl::Trunc(duration, absl::Seconds(1));
@@ -16,4 +16,4 @@ std::string Plural(uint64_t count, absl::string_view noun) {
   return absl::StrCat(count, " ", noun, count == 1 ? "" : "s");
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

@@ -7,7 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // "60s", "90s", "2m30s", "1.5s", "15ms": whole seconds up to two minutes stay seconds, as people
 // write timeouts; longer ones and fractions as absl::FormatDuration has them, to the microsecond.
@@ -16,6 +16,6 @@ std::string Words(absl::Duration duration);
 // "1 call", "2 calls".
 std::string Plural(uint64_t count, absl::string_view noun);
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_WORDS_H_

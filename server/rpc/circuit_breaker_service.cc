@@ -11,7 +11,7 @@
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/validate.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 constexpr uint32_t kDefaultPageSize = 100;
@@ -131,4 +131,4 @@ grpc::ServerUnaryReactor* CircuitBreakerService::ListStats(grpc::CallbackServerC
   });
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

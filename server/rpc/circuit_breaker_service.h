@@ -9,7 +9,7 @@
 #include "server/engine/registry.h"
 #include "server/publisher.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // What workers call. Each handler checks the request, asks the registry and converts the answer; a
 // call that changed a breaker's state is answered when the publisher has it stored, all others at
@@ -45,6 +45,6 @@ class CircuitBreakerService : public v1::CircuitBreaker::CallbackService {
   const Clock* const clock_;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_RPC_CIRCUIT_BREAKER_SERVICE_H_

@@ -12,7 +12,7 @@
 #include "server/engine/limits.h"
 #include "server/rpc/validate.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 using google::protobuf::util::TimeUtil;
@@ -260,4 +260,4 @@ void ToProto(const BreakerStats& stats, v1::CircuitStats* proto) {
   proto->set_ramp_fraction(stats.ramp_fraction);
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

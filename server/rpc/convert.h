@@ -11,7 +11,7 @@
 #include "server/engine/key.h"
 #include "server/engine/policy.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // Between the wire contract and the engine: the only file that knows both. What comes in is
 // checked; errors are INVALID_ARGUMENT and name the field.
@@ -46,6 +46,6 @@ absl::StatusOr<KeyView> KeyFrom(const Request& request) {
   return CheckKey(request.service(), request.operation());
 }
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_RPC_CONVERT_H_

@@ -7,13 +7,13 @@
 
 #include "absl/status/status.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // The same code and message; Abseil's codes are gRPC's.
 inline grpc::Status ToGrpcStatus(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
 }
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_RPC_GRPC_STATUS_H_

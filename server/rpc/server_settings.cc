@@ -2,7 +2,7 @@
 
 #include "absl/time/time.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 // The largest message of the contract is a batch of outcomes; a page of ListStats goes out only.
@@ -31,4 +31,4 @@ void ApplyServerSettings(grpc::ServerBuilder* builder) {
                               Milliseconds(kMinPingInterval));
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

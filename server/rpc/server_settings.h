@@ -3,12 +3,12 @@
 
 #include <grpcpp/server_builder.h>
 
-namespace breaker {
+namespace breaker::server {
 
 // How the daemon's gRPC server treats its connections: message sizes, keepalive, port. Benchmarks
 // give the same to the server that they compare it with.
 void ApplyServerSettings(grpc::ServerBuilder* builder);
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_RPC_SERVER_SETTINGS_H_

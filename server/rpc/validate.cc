@@ -7,7 +7,7 @@
 #include "server/engine/errors.h"
 #include "server/engine/limits.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 // protobuf refuses a string that is not UTF-8 before it comes here. What is left to find are the
@@ -55,4 +55,4 @@ absl::string_view CutUtf8(absl::string_view text, size_t bytes) {
   return text.substr(0, bytes);
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

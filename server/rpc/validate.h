@@ -4,7 +4,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // Checks of what clients send. Each gives OK or an INVALID_ARGUMENT that names the field, the value
 // and what is allowed.
@@ -18,6 +18,6 @@ absl::Status CheckWorkerId(absl::string_view value);
 // As much of `text` as fits into `bytes` without cutting a UTF-8 character in two.
 absl::string_view CutUtf8(absl::string_view text, size_t bytes);
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_RPC_VALIDATE_H_

@@ -9,7 +9,7 @@
 #include "google/protobuf/arena.h"
 #include "server/store/record.pb.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 using store::BreakerRecord;
@@ -321,4 +321,4 @@ absl::StatusOr<uint32_t> DecodeSchema(absl::string_view bytes) {
   return record.version();
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

@@ -28,7 +28,7 @@
 //
 // Decoding checks what the engine relies on: numbers of enums and the bounds of policies. Errors
 // are DATA_LOSS where the bytes make no sense and FAILED_PRECONDITION for a newer version.
-namespace breaker {
+namespace breaker::server {
 
 inline constexpr uint32_t kRecordVersion = 1;
 
@@ -45,6 +45,6 @@ absl::StatusOr<PermitEpoch> DecodeEpoch(absl::string_view bytes);
 std::string EncodeSchema(uint32_t version);
 absl::StatusOr<uint32_t> DecodeSchema(absl::string_view bytes);
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_STORE_RECORD_CODEC_H_

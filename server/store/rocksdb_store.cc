@@ -27,7 +27,7 @@
 #include "server/log.h"
 #include "server/store/record_codec.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 constexpr uint32_t kSchemaVersion = 1;
@@ -290,4 +290,4 @@ absl::Status RocksDbStore::Write(const StoreBatch& batch) {
   return written;
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

@@ -15,7 +15,7 @@ namespace rocksdb {
 class DB;
 }  // namespace rocksdb
 
-namespace breaker {
+namespace breaker::server {
 
 // What a write that has returned survives.
 enum class Durability {
@@ -77,6 +77,6 @@ class RocksDbStore : public StateStore {
   bool failing_ = false;             // the last Open or Write failed, and the caller knows
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_STORE_ROCKSDB_STORE_H_

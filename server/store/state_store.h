@@ -14,7 +14,7 @@
 #include "server/engine/policy.h"
 #include "server/engine/snapshot.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // A policy that an operator has set for a key, which may be (service, "*") or ("*", "*").
 struct StoredPolicy {
@@ -63,6 +63,6 @@ class StateStore {
   virtual absl::Status Write(const StoreBatch& batch) = 0;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_STORE_STATE_STORE_H_

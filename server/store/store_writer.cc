@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/log.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 // Breakers that are written together while somebody may come to wait.
@@ -296,4 +296,4 @@ absl::Status StoreWriter::Load() {
   return status;
 }
 
-}  // namespace breaker
+}  // namespace breaker::server

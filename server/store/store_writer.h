@@ -23,7 +23,7 @@
 #include "server/engine/registry.h"
 #include "server/store/state_store.h"
 
-namespace breaker {
+namespace breaker::server {
 
 struct StoreWriterOptions {
   // How often what has changed without being persisted at once is written. Finite.
@@ -149,6 +149,6 @@ class StoreWriter {
   std::thread thread_;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_STORE_STORE_WRITER_H_

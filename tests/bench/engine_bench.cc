@@ -14,7 +14,7 @@
 // What a call costs the engine: Acquire and Report, each reading the machine's clocks as the daemon
 // does. Run with the release preset:
 //   .build/release/tests/bench/engine_bench
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 // "service-123" and "operation-45": ten services' worth of operations to a hundred breakers.
@@ -100,6 +100,6 @@ void TwoThreads(benchmark::State& state) {
 BENCHMARK(TwoThreads)->ArgName("same")->Arg(1)->Arg(0)->Threads(2)->UseRealTime();
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server
 
 BENCHMARK_MAIN();

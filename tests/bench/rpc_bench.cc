@@ -31,7 +31,7 @@
 #include "server/rpc/server_settings.h"
 #include "tests/support/temp_dir.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 constexpr int kKeys = 1000;
@@ -299,6 +299,6 @@ int Main(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server
 
-int main(int argc, char** argv) { return breaker::Main(argc, argv); }
+int main(int argc, char** argv) { return breaker::server::Main(argc, argv); }

@@ -17,7 +17,7 @@
 #include "server/store/rocksdb_store.h"
 #include "tests/support/temp_dir.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 int64_t ResidentBytes() {
@@ -83,6 +83,6 @@ int Main(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server
 
-int main(int argc, char** argv) { return breaker::Main(argc, argv); }
+int main(int argc, char** argv) { return breaker::server::Main(argc, argv); }

@@ -20,7 +20,7 @@
 
 // Drives a Breaker at random and compares every answer with a model that keeps every call it was
 // ever told of and looks through all of them each time. BREAKER_MODEL_SEED=n replays one seed.
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 constexpr int kSeeds = 400;
@@ -522,4 +522,4 @@ TEST(BreakerModelTest, DoesWhatTheNaiveModelDoes) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -13,7 +13,7 @@
 #include "server/engine/breaker.h"
 #include "tests/support/simulated_clock.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // One breaker with all that it needs to live in a test: a clock that the test moves, a seeded
 // source of randomness and a pool of permits. Calls take 10 ms unless a test says otherwise.
@@ -118,6 +118,6 @@ class BreakerHarness {
   std::unique_ptr<Breaker> breaker_;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_TESTS_SUPPORT_BREAKER_HARNESS_H_

@@ -11,7 +11,7 @@
 #include "server/store/state_store.h"
 #include "tests/support/await.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // Another store, with a disk that can be told to fail or to hang. Tests steer it from any thread
 // while another one uses it.
@@ -101,6 +101,6 @@ class FaultyStore : public StateStore {
   std::vector<std::vector<Key>> batches_ ABSL_GUARDED_BY(mu_);
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_TESTS_SUPPORT_FAULTY_STORE_H_

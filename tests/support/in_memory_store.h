@@ -8,7 +8,7 @@
 #include "server/engine/mutex.h"
 #include "server/store/state_store.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // A StateStore that keeps what is written for as long as it lives. Tests may look into it from any
 // thread while another one uses it.
@@ -84,6 +84,6 @@ class InMemoryStore : public StateStore {
   std::map<Key, StoredPolicy> policies_ ABSL_GUARDED_BY(mu_);
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_TESTS_SUPPORT_IN_MEMORY_STORE_H_

@@ -7,7 +7,7 @@
 #include "server/engine/snapshot.h"
 #include "server/store/state_store.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // A valid policy in which no field has its default.
 inline Policy UnusualPolicy() {
@@ -77,6 +77,6 @@ inline StoredPolicy UnusualStoredPolicy(const Key& key) {
   return StoredPolicy{key, UnusualPolicy(), At(14)};
 }
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_TESTS_SUPPORT_SAMPLES_H_

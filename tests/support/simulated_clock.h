@@ -6,7 +6,7 @@
 #include "server/engine/clock.h"
 #include "server/engine/mutex.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // A clock that stands still but when a test moves it. Thread-safe.
 class SimulatedClock : public Clock {
@@ -39,6 +39,6 @@ class SimulatedClock : public Clock {
   Instant now_ ABSL_GUARDED_BY(mu_);
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_TESTS_SUPPORT_SIMULATED_CLOCK_H_

@@ -17,7 +17,7 @@ void MustBeOk(const grpc::Status& status, const char* rpc) {
 
 }  // namespace
 
-TestDaemon::TestDaemon(const Clock* clock, DaemonOptions options)
+TestDaemon::TestDaemon(const server::Clock* clock, server::DaemonOptions options)
     : clock_(clock), options_(std::move(options)) {
   options_.listen = "127.0.0.1:0";
   options_.data_dir = dir_.path();
@@ -25,7 +25,7 @@ TestDaemon::TestDaemon(const Clock* clock, DaemonOptions options)
 }
 
 void TestDaemon::Start() {
-  absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(options_, clock_);
+  absl::StatusOr<std::unique_ptr<server::Daemon>> daemon = server::Daemon::Start(options_, clock_);
   if (!daemon.ok()) {
     fprintf(stderr, "no daemon: %s\n", daemon.status().ToString().c_str());
     abort();

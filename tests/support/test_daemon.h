@@ -17,7 +17,7 @@ namespace breaker::testing {
 // the test's choice. It serves when the constructor returns; one that cannot ends the test program.
 class TestDaemon {
  public:
-  explicit TestDaemon(const Clock* clock, DaemonOptions options = {});
+  explicit TestDaemon(const server::Clock* clock, server::DaemonOptions options = {});
 
   // Shuts down and starts again on the same directory, at another port.
   void Restart();
@@ -36,9 +36,9 @@ class TestDaemon {
   void Start();
 
   TempDir dir_;
-  const Clock* const clock_;
-  DaemonOptions options_;
-  std::unique_ptr<Daemon> daemon_;
+  const server::Clock* const clock_;
+  server::DaemonOptions options_;
+  std::unique_ptr<server::Daemon> daemon_;
   std::unique_ptr<v1::CircuitBreaker::Stub> stub_;
 };
 

@@ -3,7 +3,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 using testing::EndsWith;
@@ -50,4 +50,4 @@ TEST(LogTest, GoesToStderr) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

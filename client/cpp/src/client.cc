@@ -13,7 +13,7 @@
 #include "client/cpp/src/convert.h"
 #include "client/cpp/src/daemon.h"
 
-namespace breaker::inline client {
+namespace breaker {
 namespace {
 
 using internal::FromProto;
@@ -237,4 +237,4 @@ Outcome Client::Conclude(const absl::Status& status, const Verdict& verdict, Per
   return outcome;
 }
 
-}  // namespace breaker::inline client
+}  // namespace breaker

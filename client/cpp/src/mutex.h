@@ -8,7 +8,7 @@
 
 #include "absl/base/thread_annotations.h"
 
-namespace breaker::inline client::internal {
+namespace breaker::internal {
 
 class ABSL_LOCKABLE Mutex {
  public:
@@ -30,6 +30,6 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
   Mutex& mu_;
 };
 
-}  // namespace breaker::inline client::internal
+}  // namespace breaker::internal
 
 #endif  // BREAKER_CLIENT_MUTEX_H_

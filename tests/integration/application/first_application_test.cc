@@ -18,7 +18,7 @@ namespace {
 using ::testing::HasSubstr;
 
 struct Operation {
-  client::Key key;
+  Key key;
   uint32_t failures_in_a_row;
   absl::Duration recovery;
   absl::Duration expected_response;
@@ -75,7 +75,7 @@ class Worker {
                  .worker_id = worker_id,
                  // Longer than a busy machine takes: no test here is about a daemon that is away.
                  .rpc_timeout = absl::Seconds(30),
-                 .policy = client::Policy{.failure_threshold = operation.failures_in_a_row,
+                 .policy = Policy{.failure_threshold = operation.failures_in_a_row,
                                           .recovery_timeout = operation.recovery,
                                           .expected_response_time = operation.expected_response,
                                           .monitoring_window = operation.window,
@@ -95,14 +95,14 @@ class Worker {
     return answer.ok() ? *answer : std::string(answer.status().message());
   }
 
-  client::Stats stats() { return client_.GetStats(key_).value(); }
-  client::Permit Acquire() { return client_.Acquire(key_).value(); }
+  Stats stats() { return client_.GetStats(key_).value(); }
+  Permit Acquire() { return client_.Acquire(key_).value(); }
   // Calls that reached the dependency.
   int calls() const { return calls_; }
 
  private:
-  client::Client client_;
-  const client::Key key_;
+  Client client_;
+  const Key key_;
   int calls_ = 0;
 };
 
@@ -112,16 +112,16 @@ class FirstApplicationTest : public ::testing::TestWithParam<Operation> {
   void FailUntilTheLast() {
     for (uint32_t i = 0; i + 1 < GetParam().opens_at; ++i) {
       EXPECT_EQ((i % 2 == 0 ? one_ : two_).Call(false), "boom");
-      EXPECT_EQ(one_.stats().state, client::State::kClosed) << "after " << i + 1 << " failures";
+      EXPECT_EQ(one_.stats().state, State::kClosed) << "after " << i + 1 << " failures";
     }
   }
   void Open() {
     FailUntilTheLast();
     EXPECT_EQ(two_.Call(false), "boom");
-    ASSERT_EQ(one_.stats().state, client::State::kOpen);
+    ASSERT_EQ(one_.stats().state, State::kOpen);
   }
 
-  SimulatedClock clock_;
+  server::SimulatedClock clock_;
   TestDaemon daemon_{&clock_};
   Worker one_{daemon_, "ws-1", GetParam()};
   Worker two_{daemon_, "ws-2", GetParam()};
@@ -144,26 +144,26 @@ TEST_P(FirstApplicationTest, SuccessBreaksTheRunOfFailures) {
   EXPECT_EQ(one_.Call(true), "ok");
   for (uint32_t i = 0; i + 1 < GetParam().failures_in_a_row; ++i) {
     EXPECT_EQ(one_.Call(false), "boom");
-    EXPECT_EQ(one_.stats().state, client::State::kClosed);
+    EXPECT_EQ(one_.stats().state, State::kClosed);
   }
   EXPECT_EQ(one_.Call(false), "boom");
-  EXPECT_EQ(one_.stats().state, client::State::kOpen);
+  EXPECT_EQ(one_.stats().state, State::kOpen);
 }
 
 TEST_P(FirstApplicationTest, RecoversThroughOneProbeAfterItsOwnRecoveryTime) {
   Open();
   clock_.Advance(GetParam().recovery - absl::Nanoseconds(1));
   EXPECT_EQ(one_.Call(true), "unavailable");
-  EXPECT_EQ(one_.stats().state, client::State::kOpen);
+  EXPECT_EQ(one_.stats().state, State::kOpen);
   clock_.Advance(absl::Nanoseconds(1));
   {
-    client::Permit probe = one_.Acquire();
+    Permit probe = one_.Acquire();
     EXPECT_TRUE(probe.allowed() && probe.probe());
     EXPECT_EQ(two_.Call(true), "unavailable") << "a second probe went out";
-    EXPECT_EQ(two_.stats().state, client::State::kHalfOpen);
+    EXPECT_EQ(two_.stats().state, State::kHalfOpen);
     probe.Success();
   }
-  EXPECT_EQ(two_.stats().state, client::State::kClosed);
+  EXPECT_EQ(two_.stats().state, State::kClosed);
   EXPECT_EQ(two_.stats().total_requests, 0);
   EXPECT_EQ(one_.Call(true), "ok");
   EXPECT_EQ(two_.Call(true), "ok");
@@ -173,28 +173,28 @@ TEST_P(FirstApplicationTest, FailedProbeOpensItForAnotherRecoveryTime) {
   Open();
   clock_.Advance(GetParam().recovery);
   EXPECT_EQ(two_.Call(false), "boom");
-  EXPECT_EQ(one_.stats().state, client::State::kOpen);
+  EXPECT_EQ(one_.stats().state, State::kOpen);
   clock_.Advance(GetParam().recovery - absl::Nanoseconds(1));
   EXPECT_EQ(one_.Call(true), "unavailable");
   clock_.Advance(absl::Nanoseconds(1));
   EXPECT_EQ(one_.Call(true), "ok");
-  EXPECT_EQ(two_.stats().state, client::State::kClosed);
+  EXPECT_EQ(two_.stats().state, State::kClosed);
 }
 
 TEST_P(FirstApplicationTest, FailuresThatLeaveTheWindowAreForgotten) {
   FailUntilTheLast();
   clock_.Advance(GetParam().window);
   EXPECT_EQ(one_.Call(false), "boom");
-  const client::Stats stats = one_.stats();
-  EXPECT_EQ(stats.state, client::State::kClosed);
+  const Stats stats = one_.stats();
+  EXPECT_EQ(stats.state, State::kClosed);
   EXPECT_EQ(stats.total_requests, 1);
   EXPECT_EQ(stats.consecutive_failures, 1);
 }
 
 TEST_P(FirstApplicationTest, CallLongerThanExpectedIsSlowAndNoFailure) {
-  one_.Acquire().Report(client::Outcome::kSuccess, "", GetParam().expected_response);
+  one_.Acquire().Report(Outcome::kSuccess, "", GetParam().expected_response);
   EXPECT_EQ(one_.stats().slow_count, 0);
-  one_.Acquire().Report(client::Outcome::kSuccess, "",
+  one_.Acquire().Report(Outcome::kSuccess, "",
                         GetParam().expected_response + absl::Nanoseconds(1));
   EXPECT_EQ(one_.stats().slow_count, 1);
   EXPECT_EQ(one_.stats().failure_count, 0);

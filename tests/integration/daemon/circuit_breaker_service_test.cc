@@ -34,7 +34,7 @@ class CircuitBreakerServiceTest : public ::testing::Test {
     return daemon_.Report(Text<v1::ReportRequest>("service: 's' operation: 'o' " + rest));
   }
 
-  const SystemClock clock_;
+  const server::SystemClock clock_;
   TestDaemon daemon_{&clock_};
   v1::ListStatsResponse page_;
 };
@@ -252,8 +252,8 @@ TEST_F(CircuitBreakerServiceTest, LaterRpcsAreUnimplemented) {
 }
 
 TEST(CircuitBreakerServiceLimitsTest, TooManyBreakersAreRefusedByName) {
-  const SystemClock clock;
-  DaemonOptions options;
+  const server::SystemClock clock;
+  server::DaemonOptions options;
   options.max_breakers = 1;
   TestDaemon daemon(&clock, options);
   daemon.Acquire(Text<v1::AcquireRequest>("service: 's' operation: 'first'"));
@@ -269,8 +269,8 @@ TEST(CircuitBreakerServiceLimitsTest, TooManyBreakersAreRefusedByName) {
 }
 
 TEST(CircuitBreakerServiceLimitsTest, PastThePermitBoundCallsAreAllowedWithoutOne) {
-  const SystemClock clock;
-  DaemonOptions options;
+  const server::SystemClock clock;
+  server::DaemonOptions options;
   options.max_permits = 1;
   TestDaemon daemon(&clock, options);
   const auto request = Text<v1::AcquireRequest>("service: 's' operation: 'o'");

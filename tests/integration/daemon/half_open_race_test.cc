@@ -20,7 +20,7 @@ constexpr int kChannels = 8;
 constexpr int kRounds = 200;
 
 TEST(HalfOpenRaceTest, ExactlyAsManyProbesAsAllowed) {
-  const SystemClock clock;
+  const server::SystemClock clock;
   TestDaemon daemon(&clock);
   std::vector<std::unique_ptr<v1::CircuitBreaker::Stub>> stubs;
   for (int i = 0; i < kChannels; ++i) {

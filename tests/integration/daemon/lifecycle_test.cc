@@ -27,7 +27,7 @@ std::shared_ptr<grpc::Channel> Connect(const DaemonProcess& daemon) {
 }
 
 TEST(DaemonLifecycleTest, HealthIsServingForTheDaemonAndItsService) {
-  const SystemClock clock;
+  const server::SystemClock clock;
   TestDaemon daemon(&clock);
   const auto health = Health::NewStub(daemon.NewChannel());
   for (const std::string service : {"", "breaker.v1.CircuitBreaker"}) {
@@ -69,8 +69,8 @@ TEST(DaemonLifecycleTest, DrainEndsCallsThatOutlastIt) {
 }
 
 TEST(DaemonLifecycleTest, CountersAndWindowsOutliveARestart) {
-  const SystemClock clock;
-  DaemonOptions options;
+  const server::SystemClock clock;
+  server::DaemonOptions options;
   options.snapshot_interval = absl::Hours(1);  // so that only the shutdown stores them
   TestDaemon daemon(&clock, options);
   const auto acquired = daemon.Acquire(Text<v1::AcquireRequest>(

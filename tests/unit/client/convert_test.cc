@@ -8,8 +8,8 @@
 namespace breaker {
 namespace {
 
-using client::internal::FromProto;
-using client::internal::ToProto;
+using internal::FromProto;
+using internal::ToProto;
 using ::google::protobuf::util::MessageDifferencer;
 
 Policy FullPolicy() {

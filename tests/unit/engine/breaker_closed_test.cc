@@ -7,7 +7,7 @@
 #include "server/engine/breaker.h"
 #include "tests/support/breaker_harness.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 Policy ThreeInARow() {
@@ -348,4 +348,4 @@ TEST(BreakerClosedTest, ACallThatReadTheClockEarlierIsStillCounted) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -5,7 +5,7 @@
 #include "server/engine/breaker.h"
 #include "tests/support/breaker_harness.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 Policy OneStrike() {
@@ -278,4 +278,4 @@ TEST(BreakerHalfOpenTest, AProbeGetsAPermitPastTheBoundOnPermits) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

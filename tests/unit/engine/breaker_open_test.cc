@@ -5,7 +5,7 @@
 #include "server/engine/breaker.h"
 #include "tests/support/breaker_harness.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 constexpr absl::Duration kTick = absl::Nanoseconds(1);
@@ -222,4 +222,4 @@ TEST(BreakerOpenTest, OnlyTheLastSixteenTransitionsAreKeptNewestFirst) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -3,7 +3,7 @@
 #include "server/engine/breaker.h"
 #include "tests/support/breaker_harness.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 using Mode = Override::Mode;
@@ -231,4 +231,4 @@ TEST(BreakerOverrideTest, AProbeThatIsOutWhenOneIsSetIsStale) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -8,7 +8,7 @@
 #include "server/engine/permit_ids.h"
 #include "tests/support/breaker_harness.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 TEST(BreakerPermitsTest, APermitCanBeReportedOnce) {
@@ -170,4 +170,4 @@ TEST(PermitIdsTest, IdsAreFarApartAndDependOnTheSecret) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -5,7 +5,7 @@
 #include "server/engine/breaker.h"
 #include "tests/support/breaker_harness.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 TEST(BreakerPolicyTest, AChangeKeepsCounts) {
@@ -166,4 +166,4 @@ TEST(BreakerPolicyTest, AllRulesOffNeverOpens) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -3,7 +3,7 @@
 #include "server/engine/breaker.h"
 #include "tests/support/breaker_harness.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 Policy Ramped() {
@@ -170,4 +170,4 @@ TEST(BreakerRampTest, AJumpOfTheWallClockDoesNotMoveIt) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

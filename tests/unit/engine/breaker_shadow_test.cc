@@ -3,7 +3,7 @@
 #include "server/engine/breaker.h"
 #include "tests/support/breaker_harness.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 Policy OnTrial() {
@@ -118,4 +118,4 @@ TEST(BreakerShadowTest, TheEndOfTheTrialRefusesAtOnce) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

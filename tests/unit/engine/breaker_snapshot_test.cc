@@ -6,7 +6,7 @@
 #include "server/engine/breaker.h"
 #include "tests/support/breaker_harness.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 using Mode = Override::Mode;
@@ -344,4 +344,4 @@ TEST(BreakerSnapshotTest, AnOpenRecordWithoutItsTimeIsOpenForOneOpenTimeOnly) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

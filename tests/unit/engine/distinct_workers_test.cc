@@ -8,7 +8,7 @@
 #include "gtest/gtest.h"
 #include "server/engine/limits.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 constexpr int kBuckets = SlidingWindow::kBuckets;
@@ -91,4 +91,4 @@ TEST(DistinctWorkersTest, SavesTheWorkersOfTheWindowWithTheirLastBucket) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -6,7 +6,7 @@
 
 #include "gtest/gtest.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 Permit GrantedAt(int64_t nanos) { return Permit{MonotonicTime::FromNanos(nanos), 1, false}; }
@@ -85,4 +85,4 @@ TEST(PermitTableTest, KeepsTheOrderOfGrantThroughRandomUse) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -4,7 +4,7 @@
 
 #include "gtest/gtest.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 // A policy that can be told from others by its failure_threshold.
@@ -73,4 +73,4 @@ TEST(PolicyTableTest, ErasingLetsTheNextOneApply) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

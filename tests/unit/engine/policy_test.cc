@@ -8,7 +8,7 @@
 #include "gtest/gtest.h"
 #include "server/engine/limits.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
@@ -162,4 +162,4 @@ TEST(PolicyTest, AnErrorNamesTheFieldTheValueAndWhatIsAllowed) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -3,7 +3,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 TEST(OpenTimeTest, IsRecoveryTimeoutAtFirst) {
@@ -68,4 +68,4 @@ TEST(RampFractionTest, IsOneWithoutARamp) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -11,7 +11,7 @@
 #include "server/engine/registry.h"
 #include "tests/support/simulated_clock.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 constexpr KeyView kCharge{"payments", "charge"};
@@ -186,4 +186,4 @@ TEST(RegistryConcurrencyTest, EveryCallAtOnceLeavesNothingBehind) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -10,7 +10,7 @@
 #include "tests/support/simulated_clock.h"
 
 // What operators, listings and the store ask of a Registry.
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 const Key kCharge("payments", "charge");
@@ -336,4 +336,4 @@ TEST_F(RegistryOperatorsTest, ARestoredBreakerHasTheWorkersPolicy) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -10,7 +10,7 @@
 #include "gtest/gtest.h"
 #include "tests/support/simulated_clock.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 const Key kCharge("payments", "charge");
@@ -303,4 +303,4 @@ TEST(RegistryTest, TheEndOfAnOverrideCountsAsUse) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -7,7 +7,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 constexpr CallCounts kSuccess{1, 0, 0};
@@ -197,4 +197,4 @@ TEST_F(SlidingWindowTest, RestoreDropsBucketsThatCannotBeOfOneWindow) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -5,7 +5,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 // 2 failures of 5 calls by 2 workers, no run, nothing slow.
@@ -244,4 +244,4 @@ TEST(TripRuleTest, AQuorumOfNoneIsAQuorumOfOne) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -8,7 +8,7 @@
 #include "tests/support/samples.h"
 #include "tests/support/status_matchers.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 using testing::HasSubstr;
@@ -93,4 +93,4 @@ TEST(RecordCodecTest, NumbersThatMeanNothingAreRefused) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

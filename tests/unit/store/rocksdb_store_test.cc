@@ -23,7 +23,7 @@
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 namespace fs = std::filesystem;
@@ -351,4 +351,4 @@ TEST_F(RocksDbStoreTest, WhatIsWrittenSurvivesAKill) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

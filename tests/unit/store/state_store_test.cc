@@ -13,7 +13,7 @@
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 const SystemClock kClock;
@@ -145,4 +145,4 @@ INSTANTIATE_TEST_SUITE_P(, StateStoreTest,
                          [](const auto& kind) { return kind.param.name; });
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -22,7 +22,7 @@
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 using testing::ElementsAre;
@@ -508,4 +508,4 @@ TEST_F(StoreWriterTest, ThreadHasAName) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server

@@ -29,9 +29,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
-// Everyone writes breaker::Client. The inline namespace only keeps these types apart from the
-// daemon's own in a program that links both.
-namespace breaker::inline client {
+namespace breaker {
 
 namespace internal {
 class Daemon;
@@ -358,6 +356,6 @@ internal::Result<Fn> Client::Execute(const Key& key, Fn&& fn, Fallback&& fallbac
   return *std::move(result);
 }
 
-}  // namespace breaker::inline client
+}  // namespace breaker
 
 #endif  // BREAKER_CLIENT_H_
