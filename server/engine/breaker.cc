@@ -475,10 +475,8 @@ Breaker::Breaker(BreakerSnapshot saved, PolicyPtr policy, PolicySource source, I
       buckets.push_back({now.MonoAt(bucket.start - ahead), bucket.counts});
     }
     window_.Restore(buckets, now.mono);
-    const auto restore = [&](std::vector<BreakerSnapshot::SeenWorker>& seen,
+    const auto restore = [&](const std::vector<BreakerSnapshot::SeenWorker>& seen,
                              DistinctWorkers& workers) {
-      std::sort(seen.begin(), seen.end(),
-                [](const auto& a, const auto& b) { return a.time < b.time; });
       for (const auto& worker : seen) {
         const MonotonicTime seen_at = now.MonoAt(worker.time - ahead);
         workers.Record(worker.worker_id, window_.BucketStartingAt(seen_at));

@@ -1,6 +1,7 @@
 #include "server/engine/distinct_workers.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "server/engine/limits.h"
 
@@ -32,7 +33,11 @@ uint32_t DistinctWorkers::Count(int64_t bucket) {
 std::vector<std::pair<std::string, int64_t>> DistinctWorkers::Save(int64_t bucket) {
   Advance(bucket);
   Forget();
-  return {last_seen_.begin(), last_seen_.end()};
+  std::vector<std::pair<std::string, int64_t>> workers(last_seen_.begin(), last_seen_.end());
+  std::sort(workers.begin(), workers.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.second, a.first) < std::tie(b.second, b.first);
+  });
+  return workers;
 }
 
 void DistinctWorkers::Advance(int64_t bucket) {

@@ -22,7 +22,7 @@ class DistinctWorkers {
   void Record(absl::string_view worker, int64_t bucket);
   uint32_t Count(int64_t bucket);
 
-  // Each worker of the window with the bucket in which it was last seen, in no order.
+  // Each worker of the window with the bucket in which it was last seen, oldest first.
   std::vector<std::pair<std::string, int64_t>> Save(int64_t bucket);
 
  private:

@@ -4,27 +4,37 @@ namespace breaker::server {
 
 void PermitTable::Add(uint64_t id, const Permit& permit) {
   if (newest_ != 0) {
-    permits_.find(newest_)->second.newer = id;
+    Find(newest_)->newer = id;
   } else {
     oldest_ = id;
     oldest_granted_at_ = permit.granted_at;
   }
-  permits_.emplace(id, Node{permit, newest_, 0});
+  const Node node{permit, newest_, 0};
+  if (near_id_ == 0) {
+    near_id_ = id;
+    near_ = node;
+  } else {
+    others_.emplace(id, node);
+  }
   newest_ = id;
 }
 
 std::optional<Permit> PermitTable::Take(uint64_t id) {
-  const auto it = permits_.find(id);
-  if (it == permits_.end()) return std::nullopt;
-  const Node node = it->second;
-  permits_.erase(it);
+  const Node* const found = Find(id);
+  if (found == nullptr) return std::nullopt;
+  const Node node = *found;
+  if (id == near_id_) {
+    near_id_ = 0;
+  } else {
+    others_.erase(id);
+  }
   if (node.older != 0) {
-    permits_.find(node.older)->second.newer = node.newer;
+    Find(node.older)->newer = node.newer;
   } else {
     oldest_ = node.newer;
   }
   if (node.newer != 0) {
-    Node& newer = permits_.find(node.newer)->second;
+    Node& newer = *Find(node.newer);
     newer.older = node.older;
     if (node.older == 0) oldest_granted_at_ = newer.permit.granted_at;
   } else {
@@ -34,8 +44,16 @@ std::optional<Permit> PermitTable::Take(uint64_t id) {
 }
 
 std::optional<Permit> PermitTable::TakeGrantedBy(MonotonicTime limit) {
-  if (permits_.empty() || oldest_granted_at_ > limit) return std::nullopt;
+  if (empty() || oldest_granted_at_ > limit) return std::nullopt;
   return Take(oldest_);
+}
+
+PermitTable::Node* PermitTable::Find(uint64_t id) {
+  if (id == 0) return nullptr;
+  if (id == near_id_) return &near_;
+  if (others_.empty()) return nullptr;
+  const auto it = others_.find(id);
+  return it == others_.end() ? nullptr : &it->second;
 }
 
 }  // namespace breaker::server

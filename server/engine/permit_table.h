@@ -34,18 +34,25 @@ class PermitTable {
   // When the oldest one was granted. The table must not be empty.
   MonotonicTime oldest_granted_at() const { return oldest_granted_at_; }
 
-  size_t size() const { return permits_.size(); }
-  bool empty() const { return permits_.empty(); }
+  size_t size() const { return others_.size() + (near_id_ != 0 ? 1 : 0); }
+  bool empty() const { return size() == 0; }
 
  private:
-  // A list in order of grant is threaded through the map by ids; 0 ends it.
+  // A list in order of grant is threaded through the permits by ids; 0 ends it.
   struct Node {
     Permit permit;
     uint64_t older;
     uint64_t newer;
   };
 
-  absl::flat_hash_map<uint64_t, Node> permits_;
+  // Null if there is none by that id.
+  Node* Find(uint64_t id);
+
+  // One permit has its place here, for most breakers seldom have more than one out: that saves them
+  // a map, and each call the way to it through memory.
+  uint64_t near_id_ = 0;  // 0 = the place is free
+  Node near_ = {};
+  absl::flat_hash_map<uint64_t, Node> others_;
   uint64_t oldest_ = 0;
   uint64_t newest_ = 0;
   MonotonicTime oldest_granted_at_;

@@ -20,7 +20,7 @@ SlidingWindow::SlidingWindow(absl::Duration length)
     : width_(absl::ToInt64Nanoseconds(length) / kBuckets) {}
 
 void SlidingWindow::Advance(MonotonicTime now) {
-  if (ring_ == nullptr) return;
+  if (!started_) return;
   const int64_t passed = now.nanos() - start_.nanos();
   if (passed < width_) return;
   const int64_t steps = passed / width_;
@@ -36,8 +36,8 @@ void SlidingWindow::Advance(MonotonicTime now) {
 }
 
 void SlidingWindow::Record(const CallCounts& calls, MonotonicTime now) {
-  if (ring_ == nullptr) {
-    ring_ = std::make_unique<Ring>();
+  if (!started_) {
+    started_ = true;
     start_ = now;
   }
   Add(calls, at(newest_));
@@ -61,9 +61,8 @@ int64_t SlidingWindow::BucketStartingAt(MonotonicTime t) const {
 
 std::vector<SlidingWindow::Bucket> SlidingWindow::Save() const {
   std::vector<Bucket> buckets;
-  if (ring_ == nullptr) return buckets;
   for (int64_t bucket = std::max<int64_t>(0, newest_ - kBuckets + 1); bucket <= newest_; ++bucket) {
-    const CallCounts& counts = (*ring_)[static_cast<size_t>(bucket % kBuckets)];
+    const CallCounts& counts = ring_[static_cast<size_t>(bucket % kBuckets)];
     if (counts != CallCounts{}) buckets.push_back({StartOf(bucket), counts});
   }
   return buckets;
@@ -71,7 +70,7 @@ std::vector<SlidingWindow::Bucket> SlidingWindow::Save() const {
 
 void SlidingWindow::Restore(const std::vector<Bucket>& buckets, MonotonicTime now) {
   if (buckets.empty()) return;
-  ring_ = std::make_unique<Ring>();
+  started_ = true;
   newest_ = kBuckets;  // so that number 0 is out of the window
   start_ = buckets.back().start;
   for (const Bucket& bucket : buckets) {

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -25,7 +24,7 @@ struct CallCounts {
 // call is counted for at least the window's length minus one bucket and for at most its length.
 // Every counter stops at 2^32 - 1. Not thread-safe.
 //
-// Takes memory for its ring with the first call only. Record is O(1); Advance is O(kBuckets) at
+// Record is O(1); Advance is O(kBuckets) at
 // most and O(1) where less than a bucket's width has passed.
 class SlidingWindow {
  public:
@@ -67,15 +66,16 @@ class SlidingWindow {
  private:
   using Ring = std::array<CallCounts, kBuckets>;
 
-  CallCounts& at(int64_t bucket) { return (*ring_)[static_cast<size_t>(bucket % kBuckets)]; }
+  CallCounts& at(int64_t bucket) { return ring_[static_cast<size_t>(bucket % kBuckets)]; }
 
   void Add(const CallCounts& calls, CallCounts& bucket);
 
-  int64_t width_;        // of a bucket, in nanoseconds
-  MonotonicTime start_;  // of the newest bucket
-  int64_t newest_ = 0;   // its number
-  CallCounts counts_;    // sum over the ring
-  std::unique_ptr<Ring> ring_;
+  int64_t width_;         // of a bucket, in nanoseconds
+  MonotonicTime start_;   // of the newest bucket
+  int64_t newest_ = 0;    // its number
+  bool started_ = false;  // the first call starts the first bucket
+  CallCounts counts_;     // sum over the ring
+  Ring ring_ = {};
 };
 
 }  // namespace breaker::server

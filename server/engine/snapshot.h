@@ -71,8 +71,8 @@ struct BreakerSnapshot {
   absl::Duration monitoring_window;
   std::vector<WindowBucket> window;  // oldest first
   uint32_t consecutive_failures = 0;
-  std::optional<WallTime> last_call_time;  // while there is such a run
-  std::vector<SeenWorker> failing_workers;
+  std::optional<WallTime> last_call_time;   // while there is such a run
+  std::vector<SeenWorker> failing_workers;  // oldest first, as slow_workers
   std::vector<SeenWorker> slow_workers;
 
   // While OPEN by a rule; with the policy they give next_attempt_time.

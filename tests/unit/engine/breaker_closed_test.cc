@@ -1,7 +1,5 @@
 #include <cstdint>
-#include <string>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "server/engine/breaker.h"

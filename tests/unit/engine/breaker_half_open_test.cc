@@ -222,8 +222,8 @@ TEST(BreakerHalfOpenTest, AProbeOfAnEarlierHalfOpenNeitherConcludesNorFreesASlot
   const Decision old = b.Acquire();
   b.Report(failed.permit_id, Outcome::kFailure);
   b.WaitForHalfOpen();
-  b.Acquire();
-  b.Acquire();
+  EXPECT_TRUE(b.Acquire().probe);
+  EXPECT_TRUE(b.Acquire().probe);
 
   EXPECT_EQ(b.Report(old.permit_id, Outcome::kSuccess).disposition, Disposition::kStale);
 

@@ -1,8 +1,9 @@
 #include "server/engine/distinct_workers.h"
 
 #include <cstdint>
-#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
@@ -77,17 +78,15 @@ TEST(DistinctWorkersTest, ThereIsRoomAgainWhenTheWindowHasMovedOn) {
   EXPECT_EQ(workers.Count(kBuckets), 10u);
 }
 
-TEST(DistinctWorkersTest, SavesTheWorkersOfTheWindowWithTheirLastBucket) {
+TEST(DistinctWorkersTest, SavesTheWorkersOfTheWindowOldestFirst) {
   DistinctWorkers workers;
   workers.Record("gone", 0);
   workers.Record("a", 1);
   workers.Record("b", 1);
   workers.Record("a", 7);
 
-  const auto saved = workers.Save(kBuckets);
-
-  EXPECT_EQ((std::set<std::pair<std::string, int64_t>>(saved.begin(), saved.end())),
-            (std::set<std::pair<std::string, int64_t>>{{"a", 7}, {"b", 1}}));
+  EXPECT_EQ(workers.Save(kBuckets),
+            (std::vector<std::pair<std::string, int64_t>>{{"b", 1}, {"a", 7}}));
 }
 
 }  // namespace
