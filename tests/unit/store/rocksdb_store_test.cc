@@ -1,15 +1,12 @@
 #include "server/store/rocksdb_store.h"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
 #include <sstream>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -326,28 +323,6 @@ TEST_F(RocksDbStoreTest, DiskThatIsFullFromTheStartIsNoCorruption) {
   }
   EXPECT_THAT(store->Open(), IsOk());
   EXPECT_THAT(MovedAside(), IsEmpty());
-}
-
-TEST_F(RocksDbStoreTest, WhatIsWrittenSurvivesAKill) {
-  constexpr int kWrites = 200;
-  const pid_t child = fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    const std::unique_ptr<RocksDbStore> store = NewStore();
-    bool ok = store->Open().ok();
-    for (int i = 0; i < kWrites; ++i) {
-      const Key key("db", absl::StrCat("op", i));
-      ok = ok && store->Write({{{key, FullSnapshot(key)}}, {}}).ok();
-    }
-    kill(getpid(), ok ? SIGKILL : SIGTERM);
-  }
-  int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-
-  const std::unique_ptr<RocksDbStore> store = NewStore();
-  ASSERT_THAT(store->Open(), IsOk());
-  EXPECT_EQ(Load(*store).size(), kWrites);
 }
 
 }  // namespace
