@@ -18,6 +18,9 @@ absl::Duration ShortRetryAfter(absl::Duration phase) {
   return std::clamp(phase / 100, absl::Milliseconds(10), absl::Seconds(1));
 }
 
+// Two clocks never run quite alike; one that is off by more than this has been set.
+constexpr absl::Duration kClockDrift = absl::Seconds(1);
+
 // For a circuit that is forced open with no end in sight.
 constexpr absl::Duration kForcedOpenRetryAfter = absl::Seconds(1);
 
@@ -234,6 +237,7 @@ MonotonicTime Breaker::NextDeadline() const {
   if (!permits_.empty()) {
     deadline = std::min(deadline, permits_.oldest_granted_at() + policy_->permit_timeout);
   }
+  if (ramping_) deadline = std::min(deadline, ramp_started_at_ + policy_->recovery_ramp);
   return deadline;
 }
 
@@ -241,6 +245,14 @@ absl::Duration Breaker::RetryAfter(MonotonicTime now) const {
   if (state_ == State::kHalfOpen) return ShortRetryAfter(policy_->recovery_timeout);
   const MonotonicTime end = override_ != nullptr ? override_->deadline : next_attempt_;
   return end == MonotonicTime::InfiniteFuture() ? kForcedOpenRetryAfter : end - now;
+}
+
+// As it was noted then, so that what is shown and stored stays the same to the nanosecond, unless
+// the wall clock has been set meanwhile: what was left of the OPEN time is left all the same.
+WallTime Breaker::OpenedAt(Instant now) const {
+  const WallTime opened_at = now.WallAt(opened_at_);
+  const bool set = absl::AbsDuration(opened_at - opened_at_wall_) > kClockDrift;
+  return set ? opened_at : opened_at_wall_;
 }
 
 double Breaker::Ramp(MonotonicTime now) const {
@@ -257,6 +269,7 @@ void Breaker::TransitionTo(State to, Cause cause, std::string reason, const Cont
       Transition{state_, to, context.now.wall, cause, std::move(reason), ++generation_});
   if (to == State::kOpen && state_ != State::kOpen) ++lifetime_.times_opened;
   state_ = to;
+  last_used_ = context.now.mono;
   next_attempt_ = MonotonicTime::InfiniteFuture();
   probes_in_flight_ = 0;
   probe_successes_ = 0;
@@ -274,9 +287,7 @@ void Breaker::Open(Cause cause, std::string reason, uint32_t failed_recoveries,
 }
 
 void Breaker::SetNextAttempt() {
-  const absl::Duration open_time = OpenTime(*policy_, failed_recoveries_, jitter_draw_);
-  next_attempt_ = opened_at_ + open_time;
-  next_attempt_wall_ = opened_at_wall_ + open_time;
+  next_attempt_ = opened_at_ + OpenTime(*policy_, failed_recoveries_, jitter_draw_);
 }
 
 void Breaker::Close(Cause cause, std::string reason, const Context& context) {
@@ -371,7 +382,9 @@ BreakerStats Breaker::Stats(Instant now) {
   stats.last_failure_time = last_failure_time_;
   stats.last_success_time = last_success_time_;
   if (state_ != State::kClosed) stats.retry_after = RetryAfter(now.mono);
-  if (state_ == State::kOpen && !overridden()) stats.next_attempt_time = next_attempt_wall_;
+  if (state_ == State::kOpen && !overridden()) {
+    stats.next_attempt_time = OpenedAt(now) + (next_attempt_ - opened_at_);
+  }
   stats.consecutive_failures = consecutive_failures_;
   stats.in_flight = static_cast<uint32_t>(permits_.size());
   if (seen_workers_ != nullptr) {
@@ -420,7 +433,7 @@ BreakerSnapshot Breaker::Save(Instant now) {
     saved.slow_workers = save(seen_workers_->slow);
   }
   if (state_ == State::kOpen && !overridden()) {
-    saved.opened_at = opened_at_wall_;
+    saved.opened_at = OpenedAt(now);
     saved.jitter_draw = jitter_draw_;
   }
   saved.failed_recoveries = failed_recoveries_;
@@ -453,9 +466,13 @@ Breaker::Breaker(BreakerSnapshot saved, PolicyPtr policy, PolicySource source, I
   }
 
   if (saved.monitoring_window == policy_->monitoring_window) {
+    // The window moves as a whole, so that calls and workers leave it together.
+    const absl::Duration ahead =
+        saved.window.empty() ? absl::ZeroDuration()
+                             : std::max(absl::ZeroDuration(), saved.window.back().start - now.wall);
     std::vector<SlidingWindow::Bucket> buckets;
     for (const auto& bucket : saved.window) {
-      buckets.push_back({now.MonoAt(bucket.start), bucket.counts});
+      buckets.push_back({now.MonoAt(bucket.start - ahead), bucket.counts});
     }
     window_.Restore(buckets, now.mono);
     const auto restore = [&](std::vector<BreakerSnapshot::SeenWorker>& seen,
@@ -463,7 +480,8 @@ Breaker::Breaker(BreakerSnapshot saved, PolicyPtr policy, PolicySource source, I
       std::sort(seen.begin(), seen.end(),
                 [](const auto& a, const auto& b) { return a.time < b.time; });
       for (const auto& worker : seen) {
-        workers.Record(worker.worker_id, window_.BucketAt(past(worker.time)));
+        const MonotonicTime seen_at = now.MonoAt(worker.time - ahead);
+        workers.Record(worker.worker_id, window_.BucketStartingAt(seen_at));
       }
     };
     if (!saved.failing_workers.empty() || !saved.slow_workers.empty()) {
@@ -477,8 +495,9 @@ Breaker::Breaker(BreakerSnapshot saved, PolicyPtr policy, PolicySource source, I
 
   failed_recoveries_ = saved.failed_recoveries;
   probe_successes_ = saved.probe_successes;
-  if (state_ == State::kOpen && saved.opened_at.has_value()) {
-    opened_at_wall_ = std::min(*saved.opened_at, now.wall);
+  if (state_ == State::kOpen && !overridden()) {
+    // A record that lacks the time must not stay OPEN for ever.
+    opened_at_wall_ = std::min(saved.opened_at.value_or(now.wall), now.wall);
     opened_at_ = now.MonoAt(opened_at_wall_);
     jitter_draw_ = saved.jitter_draw;
     SetNextAttempt();

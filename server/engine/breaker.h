@@ -40,8 +40,8 @@ struct CallReport {
   absl::string_view worker_id;
   uint64_t permit_id = 0;  // 0 = a call made without asking
   Outcome outcome = Outcome::kSuccess;
-  absl::Duration duration;
-  absl::string_view error;  // a short label
+  absl::Duration duration = absl::ZeroDuration();
+  absl::string_view error = "";  // a short label
 };
 
 // The numbers are those of the contract.
@@ -149,17 +149,19 @@ class Breaker {
   // Starts anew: CLOSED, or as the override says.
   void Reset(const Context& context);
 
-  // Advance first. Stats and Save change nothing but the window's place in time.
+  // As of `now`; Advance first. Nothing changes but the window's place in time.
   BreakerStats Stats(Instant now);
+  // What the constructor above takes. What time has not taken its course on yet, it does there.
   BreakerSnapshot Save(Instant now);
 
   const Key& key() const { return key_; }
   State state() const { return state_; }
   uint64_t generation() const { return generation_; }
+  const LifetimeCounts& lifetime() const { return lifetime_; }
   const PolicyPtr& worker_policy() const { return worker_policy_; }
   bool overridden() const { return override_ != nullptr; }
   size_t in_flight() const { return permits_.size(); }
-  // When it was last asked or told anything.
+  // When it was last asked or told anything, or changed its state.
   MonotonicTime last_used() const { return last_used_; }
   // Whether it can be forgotten without anyone noticing but for its counters.
   bool idle() const;
@@ -194,6 +196,7 @@ class Breaker {
   void AbandonPermits(const Context& context);
 
   absl::Duration RetryAfter(MonotonicTime now) const;
+  WallTime OpenedAt(Instant now) const;
   double Ramp(MonotonicTime now) const;
   void EndRampIfOver(MonotonicTime now);
   void SetNextAttempt();
@@ -218,7 +221,6 @@ class Breaker {
   MonotonicTime opened_at_;
   WallTime opened_at_wall_;
   MonotonicTime next_attempt_;  // infinitely far unless OPEN by a rule
-  WallTime next_attempt_wall_;
   double jitter_draw_ = 0;
   // While HALF_OPEN.
   uint32_t probes_in_flight_ = 0;

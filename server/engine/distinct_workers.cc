@@ -8,19 +8,18 @@ namespace breaker {
 
 void DistinctWorkers::Record(absl::string_view worker, int64_t bucket) {
   Advance(bucket);
-  if (auto it = last_seen_.find(worker); it != last_seen_.end()) {
-    const bool in_window = it->second > newest_ - kBuckets;
-    if (in_window) {
-      --last_seen_in(it->second);
-      --count_;
-    }
-    it->second = newest_;
-  } else {
-    if (count_ >= kMaxTrackedWorkers) return;
+  auto it = last_seen_.find(worker);
+  if (it != last_seen_.end() && it->second > newest_ - kBuckets) {
+    --last_seen_in(it->second);
+    --count_;
+  } else if (count_ >= kMaxTrackedWorkers) {
+    return;
+  } else if (it == last_seen_.end()) {
     // Half of the map may have left the window before it is worth a look at all of it.
     if (last_seen_.size() >= 2 * count_ + 8) Forget();
-    last_seen_.emplace(worker, newest_);
+    it = last_seen_.emplace(worker, newest_).first;
   }
+  it->second = newest_;
   ++last_seen_in(newest_);
   ++count_;
 }

@@ -32,7 +32,10 @@ absl::StatusOr<Entry*> Registry::FindOrCreate(Shard& shard, const KeyView& key,
   if (Entry* entry = shard.Find(key)) return entry;
   const ResolvedPolicy resolved =
       Resolve(key, policy == nullptr ? nullptr : std::make_shared<const Policy>(*policy));
-  return Insert(shard, std::make_unique<Entry>(Key(key), resolved.policy, resolved.source, now));
+  absl::StatusOr<Entry*> entry =
+      Insert(shard, std::make_unique<Entry>(Key(key), resolved.policy, resolved.source, now));
+  if (entry.ok()) shard.MarkDirty(**entry);
+  return entry;
 }
 
 absl::StatusOr<Entry*> Registry::Insert(Shard& shard, std::unique_ptr<Entry> entry) {
@@ -64,7 +67,7 @@ absl::StatusOr<Decision> Registry::Acquire(const KeyView& key, const Policy* pol
   MutexLock lock(&shard.mu);
   absl::StatusOr<Entry*> found = FindOrCreate(shard, key, policy, now);
   if (!found.ok()) return found.status();
-  bool changed = false;
+  bool new_policy = false;
   const Decision decision =
       shard.Run(**found, now, transitions, [&](Breaker& breaker, const Context& context) {
         if (policy != nullptr &&
@@ -72,11 +75,11 @@ absl::StatusOr<Decision> Registry::Acquire(const KeyView& key, const Policy* pol
           const auto brought = std::make_shared<const Policy>(*policy);
           const ResolvedPolicy resolved = Resolve(key, brought);
           breaker.SetPolicy(resolved.policy, resolved.source, brought, context);
-          changed = true;
+          new_policy = true;
         }
         return breaker.Acquire(context);
       });
-  if (changed || !decision.allowed || decision.shadow) shard.MarkDirty(**found);
+  if (new_policy) shard.MarkDirty(**found);
   return decision;
 }
 
@@ -91,7 +94,6 @@ absl::StatusOr<ReportResult> Registry::Report(const KeyView& key, const CallRepo
     if (!created.ok()) return created.status();
     entry = *created;
   }
-  shard.MarkDirty(*entry);
   return shard.Run(*entry, now, transitions, [&](Breaker& breaker, const Context& context) {
     return breaker.Report(report, context);
   });
@@ -145,8 +147,11 @@ Registry::Page Registry::ListStats(absl::string_view service, absl::FunctionRef<
     const std::vector<Key> keys = KeysAfter(service, last, kKeysAtOnce);
     if (keys.empty()) return page;
     for (const Key& key : keys) {
-      absl::StatusOr<BreakerStats> stats = GetStats(key, now, transitions);
-      if (!stats.ok() || !wanted(stats->state)) continue;
+      absl::StatusOr<BreakerStats> stats =
+          RunOnExisting(key, now, transitions, [&](Breaker& breaker, const Context&) {
+            return wanted(breaker.state()) ? absl::OkStatus() : errors::NoSuchBreaker(key);
+          });
+      if (!stats.ok()) continue;
       if (page.stats.size() == count) {
         page.next = page.stats.back().key;
         return page;

@@ -19,7 +19,6 @@ Entry* Shard::Find(const KeyView& key) {
 
 Entry& Shard::Insert(std::unique_ptr<Entry> entry) {
   Entry& inserted = **entries_.insert(std::move(entry)).first;
-  MarkDirty(inserted);
   Schedule(inserted, /*later_too=*/false);
   return inserted;
 }
@@ -56,7 +55,7 @@ Entry* Shard::FirstDue(MonotonicTime now) {
 
 void Shard::Schedule(Entry& entry, bool later_too) {
   MonotonicTime deadline = entry.breaker.NextDeadline();
-  if (idle_ttl_ < absl::InfiniteDuration()) {
+  if (idle_ttl_ < absl::InfiniteDuration() && entry.breaker.idle()) {
     deadline = std::min(deadline, entry.breaker.last_used() + idle_ttl_);
   }
   if (deadline == entry.scheduled || (deadline > entry.scheduled && !later_too)) return;

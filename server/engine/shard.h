@@ -48,24 +48,25 @@ class alignas(64) Shard {
 
   // Null if there is none.
   Entry* Find(const KeyView& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
-  // The key must not be in use.
+  // The key must not be in use. The entry counts as stored until MarkDirty.
   Entry& Insert(std::unique_ptr<Entry> entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   void Erase(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
 
   // Runs act(breaker, context) and returns its result; adds the transitions that it caused to
-  // `transitions`, and sees to deadlines.
+  // `transitions`, notes what is to be stored (but for policies), and sees to deadlines.
   template <typename Act>
   auto Run(Entry& entry, Instant now, Transitions* transitions, Act act)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     Breaker& breaker = entry.breaker;
     const uint64_t generation = breaker.generation();
+    const LifetimeCounts lifetime = breaker.lifetime();
     auto result = act(breaker, Context{now, random_, *permits_});
     if (breaker.generation() != generation) {
       for (Transition& t : breaker.LastTransitions(breaker.generation() - generation)) {
         transitions->push_back({breaker.key(), std::move(t)});
       }
-      MarkDirty(entry);
     }
+    if (breaker.generation() != generation || breaker.lifetime() != lifetime) MarkDirty(entry);
     Schedule(entry, /*later_too=*/false);
     return result;
   }

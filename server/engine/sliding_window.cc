@@ -53,9 +53,9 @@ MonotonicTime SlidingWindow::StartOf(int64_t bucket) const {
   return MonotonicTime::FromNanos(start_.nanos() - (newest_ - bucket) * width_);
 }
 
-int64_t SlidingWindow::BucketAt(MonotonicTime t) const {
+int64_t SlidingWindow::BucketStartingAt(MonotonicTime t) const {
   if (t >= start_) return newest_;
-  const int64_t age = (start_.nanos() - t.nanos() + width_ - 1) / width_;
+  const int64_t age = (start_.nanos() - t.nanos() + width_ / 2) / width_;
   return std::max<int64_t>(0, newest_ - age);
 }
 
@@ -71,16 +71,13 @@ std::vector<SlidingWindow::Bucket> SlidingWindow::Save() const {
 
 void SlidingWindow::Restore(const std::vector<Bucket>& buckets, MonotonicTime now) {
   if (buckets.empty()) return;
-  const MonotonicTime newest = buckets.back().start;
   ring_ = std::make_unique<Ring>();
-  newest_ = kBuckets - 1;
-  start_ = newest;
+  newest_ = kBuckets;  // so that number 0 is out of the window
+  start_ = buckets.back().start;
   for (const Bucket& bucket : buckets) {
-    // The middle of the bucket: instants that went through the wall clock may be a little off.
-    const int64_t number = BucketAt(bucket.start + absl::Nanoseconds(width_ / 2));
+    const int64_t number = BucketStartingAt(bucket.start);
     if (number > newest_ - kBuckets) Add(bucket.counts, at(number));
   }
-  start_ = std::min(newest, now);
   Advance(now);
 }
 

@@ -53,9 +53,11 @@ class SlidingWindow {
   // in bucket b is in the window until bucket b + kBuckets.
   int64_t bucket() const { return newest_; }
 
-  // When a bucket begins, and the bucket that an instant falls into (0 for one before all).
+  // When a bucket begins, and the bucket that begins at an instant, give or take half a bucket: an
+  // instant that went through the wall clock may be a little off. The newest for one later than
+  // that, 0 for one before all.
   MonotonicTime StartOf(int64_t bucket) const;
-  int64_t BucketAt(MonotonicTime t) const;
+  int64_t BucketStartingAt(MonotonicTime t) const;
 
   // The buckets that hold calls, oldest first; and the way back, for a window that is empty.
   // Buckets that have left the window by `now` are dropped.

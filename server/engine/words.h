@@ -9,8 +9,8 @@
 
 namespace breaker {
 
-// "60s", "1m30s", "1.5s", "15ms": whole seconds up to two minutes stay seconds, as people write
-// timeouts; longer ones and fractions as absl::FormatDuration has them, to the microsecond.
+// "60s", "90s", "2m30s", "1.5s", "15ms": whole seconds up to two minutes stay seconds, as people
+// write timeouts; longer ones and fractions as absl::FormatDuration has them, to the microsecond.
 std::string Words(absl::Duration duration);
 
 // "1 call", "2 calls".

@@ -1,0 +1,6 @@
+# find_package(breaker) gives breaker::client.
+include(CMakeFindDependencyMacro)
+find_dependency(absl CONFIG)
+find_dependency(Protobuf)
+find_dependency(gRPC CONFIG)
+include(${CMAKE_CURRENT_LIST_DIR}/breakerTargets.cmake)

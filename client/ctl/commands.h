@@ -1,0 +1,51 @@
+// The commands of breakerctl. Each returns the exit status of the program, and has written what it
+// has to say to stdout, and errors to stderr.
+#ifndef BREAKER_CTL_COMMANDS_H_
+#define BREAKER_CTL_COMMANDS_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "breaker/client.h"
+#include "breaker/v1/breaker.pb.h"
+
+namespace breaker::ctl {
+
+enum ExitStatus {
+  kOk = 0,
+  kError = 1,
+  kUsage = 2,
+  kUnavailable = 69,  // EX_UNAVAILABLE: the daemon does not answer
+  kRefused = 75,      // EX_TEMPFAIL: the circuit does not let the command run
+};
+
+struct Daemon {
+  std::string target = "127.0.0.1:50051";
+  absl::Duration timeout = absl::Seconds(1);
+};
+
+// All there is to know about one breaker.
+int Stats(const Daemon& daemon, const Key& key, bool json);
+
+// One line for each breaker.
+int List(const Daemon& daemon, const std::string& service,
+         const std::vector<v1::CircuitState>& states, bool json);
+
+struct ExecOptions {
+  Key key;
+  std::optional<Policy> policy;
+  std::string worker_id;
+  std::string fallback;  // a shell command; empty = none
+  OnDaemonUnavailable on_daemon_unavailable = OnDaemonUnavailable::kAllow;
+  std::vector<std::string> command;
+};
+
+// Runs the command if the circuit lets it. Ends the process by the signal that ended the command.
+// To be called before the process has any other thread.
+int Exec(const Daemon& daemon, const ExecOptions& options);
+
+}  // namespace breaker::ctl
+
+#endif  // BREAKER_CTL_COMMANDS_H_

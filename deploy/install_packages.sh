@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs what is missing of the Debian 12 packages that a build needs; with `tests`, those of the
+# tests and checks as well. Does nothing, and asks for no rights, where all are there.
+set -euo pipefail
+
+packages=(
+  build-essential ca-certificates cmake ninja-build mold pkg-config
+  libabsl-dev libcli11-dev libgrpc++-dev libprotobuf-dev librocksdb-dev
+  protobuf-compiler protobuf-compiler-grpc
+)
+if [[ "${1:-}" == tests ]]; then
+  packages+=(
+    ccache clang-14 clang-format-14 libbenchmark-dev libgmock-dev libgtest-dev nlohmann-json3-dev
+    curl git procps python3
+  )
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  if [[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" != installed ]]; then
+    missing+=("$package")
+  fi
+done
+if (( ${#missing[@]} == 0 )); then
+  exit 0
+fi
+
+as_root=()
+if (( EUID != 0 )); then
+  as_root=(sudo)
+fi
+echo "Installing ${missing[*]}"
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+  apt-get install -y -qq --no-install-recommends "${missing[@]}"

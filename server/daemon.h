@@ -1,0 +1,83 @@
+#ifndef BREAKER_DAEMON_H_
+#define BREAKER_DAEMON_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "breaker/v1/admin.grpc.pb.h"
+#include "server/engine/clock.h"
+#include "server/engine/registry.h"
+#include "server/publisher.h"
+#include "server/rpc/circuit_breaker_service.h"
+#include "server/store/rocksdb_store.h"
+#include "server/store/store_writer.h"
+#include "server/ticker.h"
+
+namespace breaker {
+
+// Everything that a daemon can be told. See `breakerd --help`.
+struct DaemonOptions {
+  std::string listen = "127.0.0.1:50051";
+  std::string data_dir = "/var/lib/breakerd";
+  Durability durability = Durability::kProcess;
+  absl::Duration snapshot_interval = absl::Seconds(1);
+  size_t max_breakers = 100'000;
+  int64_t max_permits = 1'000'000;
+  absl::Duration idle_ttl = absl::Hours(24);  // 0 = never
+  absl::Duration drain_timeout = absl::Seconds(10);
+};
+
+// The owner of every object and thread of the process, from the store to the open port.
+class Daemon {
+ public:
+  // Opens the store, loads everything, and only then opens the port and reports SERVING. An error
+  // says in one sentence why the daemon cannot run; an unusable disk is none: the daemon then goes
+  // on from memory. `clock` is not owned and must outlive the daemon.
+  static absl::StatusOr<std::unique_ptr<Daemon>> Start(const DaemonOptions& options,
+                                                       const Clock* clock);
+
+  // As Shutdown.
+  ~Daemon();
+
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  // Drains: reports NOT_SERVING, takes no new calls, lets those under way end within drain_timeout,
+  // stores everything and closes the store. May be called again, from one thread at a time.
+  void Shutdown();
+
+  // The port that was opened.
+  int port() const { return port_; }
+
+ private:
+  Daemon(const DaemonOptions& options, const Clock* clock);
+
+  // Opens the store and fills the registry from it.
+  absl::Status Load();
+  // Opens the port.
+  absl::Status Serve();
+
+  const DaemonOptions options_;
+  const Clock* const clock_;
+  int port_ = 0;
+
+  // In the order of construction; each uses only those above it.
+  RocksDbStore store_;
+  std::unique_ptr<Registry> registry_;
+  std::unique_ptr<StoreWriter> writer_;
+  std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<Ticker> ticker_;
+  std::unique_ptr<CircuitBreakerService> circuit_breaker_service_;
+  v1::BreakerAdmin::CallbackService admin_service_;  // answers UNIMPLEMENTED
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace breaker
+
+#endif  // BREAKER_DAEMON_H_

@@ -1,0 +1,116 @@
+#include "server/flags.h"
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+
+namespace breaker {
+namespace {
+
+constexpr int kUsageError = 2;
+
+// Adds --name and BREAKERD_NAME. parse(text) stores the value and returns "", or says what the text
+// is not.
+template <typename Parse>
+void Add(CLI::App& app, const std::string& name, const std::string& type,
+         const std::string& default_text, const std::string& help, Parse parse) {
+  const auto apply = [name, parse](const std::string& text) {
+    const std::string wrong = parse(text);
+    if (!wrong.empty()) {
+      throw CLI::ValidationError("--" + name, absl::StrCat("\"", text, "\" is not ", wrong));
+    }
+  };
+  app.add_option_function<std::string>("--" + name, apply, help)
+      ->type_name(type)
+      ->default_str(default_text)
+      ->envname(absl::StrCat("BREAKERD_", absl::AsciiStrToUpper(name)));
+}
+
+void AddText(CLI::App& app, const std::string& name, const std::string& type, std::string& value,
+             const std::string& help) {
+  Add(app, name, type, value, help, [&value](const std::string& text) {
+    value = text;
+    return std::string();
+  });
+}
+
+template <typename Count>
+void AddCount(CLI::App& app, const std::string& name, Count& value, Count least,
+              const std::string& help) {
+  Add(app, name, "COUNT", absl::StrCat(value), help, [&value, least](const std::string& text) {
+    Count parsed;
+    if (!absl::SimpleAtoi(text, &parsed) || parsed < least) {
+      return absl::StrCat("a whole number of at least ", least);
+    }
+    value = parsed;
+    return std::string();
+  });
+}
+
+void AddDuration(CLI::App& app, const std::string& name, absl::Duration& value,
+                 absl::Duration least, const std::string& help) {
+  Add(app, name, "DURATION", absl::FormatDuration(value), help,
+      [&value, least](const std::string& text) {
+        absl::Duration parsed;
+        if (!absl::ParseDuration(text, &parsed) || parsed < least) {
+          return absl::StrCat("a length of time of at least ", absl::FormatDuration(least),
+                              ", such as 30s, 500ms or 1h30m");
+        }
+        value = parsed;
+        return std::string();
+      });
+}
+
+}  // namespace
+
+ParsedFlags ParseFlags(int argc, const char* const* argv) {
+  DaemonOptions options;
+  CLI::App app(
+      "breakerd: circuit breakers with shared state, over gRPC.\n"
+      "Each flag may be given by the environment as well: BREAKERD_LISTEN for --listen.",
+      "breakerd");
+  app.get_formatter()->column_width(44);
+  app.set_version_flag("--version", "breakerd " BREAKER_VERSION);
+
+  AddText(app, "listen", "HOST:PORT", options.listen,
+          "Where to serve gRPC; port 0 takes a free one");
+  AddText(app, "data_dir", "DIR", options.data_dir, "Where the state is kept across restarts");
+  Add(app, "durability", "process|disk", "process",
+      "What a stored change outlives: the end of this process, or of the machine as well (fsync)",
+      [&options](const std::string& text) {
+        if (text != "process" && text != "disk") return std::string("process or disk");
+        options.durability = text == "disk" ? Durability::kDisk : Durability::kProcess;
+        return std::string();
+      });
+  AddDuration(app, "snapshot_interval", options.snapshot_interval, absl::Milliseconds(10),
+              "How often counters and windows are stored");
+  AddCount(app, "max_breakers", options.max_breakers, size_t{1},
+           "Breakers that there may be at once");
+  AddCount(app, "max_permits", options.max_permits, int64_t{0},
+           "Permits out at once; past it a closed circuit allows calls without one");
+  AddDuration(app, "idle_ttl", options.idle_ttl, absl::ZeroDuration(),
+              "Forget a closed breaker that was not used for so long; 0 = never");
+  AddDuration(app, "drain_timeout", options.drain_timeout, absl::ZeroDuration(),
+              "How long calls under way may take to end after SIGTERM");
+
+  ParsedFlags parsed;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& done) {
+    parsed.exit_status = app.exit(done);
+    return parsed;
+  } catch (const CLI::ParseError& error) {
+    std::cerr << "breakerd: " << error.what() << "\nRun breakerd --help for the flags.\n";
+    parsed.exit_status = kUsageError;
+    return parsed;
+  }
+  parsed.options = options;
+  return parsed;
+}
+
+}  // namespace breaker

@@ -1,0 +1,43 @@
+// breakerd: flags, daemon, wait for a signal, drain.
+
+#include <signal.h>
+
+#include <iostream>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "server/daemon.h"
+#include "server/engine/clock.h"
+#include "server/flags.h"
+#include "server/log.h"
+
+int main(int argc, char** argv) {
+  const breaker::ParsedFlags flags = breaker::ParseFlags(argc, argv);
+  if (!flags.options.has_value()) return flags.exit_status;
+
+  // Blocked before any thread starts, so that the signals come to sigwait below and nowhere else.
+  sigset_t stop_signals;
+  sigemptyset(&stop_signals);
+  sigaddset(&stop_signals, SIGTERM);
+  sigaddset(&stop_signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
+
+  // A limit on the size of files is a disk fault like any other, and no reason to die.
+  signal(SIGXFSZ, SIG_IGN);
+
+  const breaker::SystemClock clock;
+  absl::StatusOr<std::unique_ptr<breaker::Daemon>> daemon =
+      breaker::Daemon::Start(*flags.options, &clock);
+  if (!daemon.ok()) {
+    std::cerr << "breakerd: " << daemon.status().message() << "\n";
+    return 1;
+  }
+
+  int signal = 0;
+  sigwait(&stop_signals, &signal);
+  breaker::Log(breaker::LogLevel::kInfo, "stopping", {{"signal", strsignal(signal)}});
+  // A second signal ends the process at once: what had to be stored has been.
+  pthread_sigmask(SIG_UNBLOCK, &stop_signals, nullptr);
+  (*daemon)->Shutdown();
+  return 0;
+}

@@ -1,0 +1,134 @@
+#include "server/rpc/circuit_breaker_service.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "server/engine/errors.h"
+#include "server/rpc/convert.h"
+#include "server/rpc/grpc_status.h"
+#include "server/rpc/validate.h"
+
+namespace breaker {
+namespace {
+
+constexpr uint32_t kDefaultPageSize = 100;
+constexpr uint32_t kMaxPageSize = 1000;
+// A page ends early rather than outgrow what a client accepts (4 MiB unless told otherwise).
+constexpr size_t kMaxPageBytes = 2 << 20;
+
+absl::Status CheckListStats(const v1::ListStatsRequest& request) {
+  absl::Status status;
+  if (!request.service().empty()) status = CheckName("service", request.service());
+  if (request.page_size() > kMaxPageSize) {
+    status.Update(errors::InvalidField("page_size", absl::StrCat(request.page_size()),
+                                       absl::StrCat("in [0, ", kMaxPageSize, "]")));
+  }
+  for (const int state : request.states()) {
+    if (state < v1::CLOSED || state > v1::HALF_OPEN) {
+      status.Update(errors::InvalidField("states", absl::StrCat(state),
+                                         "CLOSED (1), OPEN (2) or HALF_OPEN (3)"));
+    }
+  }
+  return status;
+}
+
+}  // namespace
+
+template <typename Handle>
+grpc::ServerUnaryReactor* CircuitBreakerService::Run(grpc::CallbackServerContext* context,
+                                                     Handle handle) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  Transitions transitions;
+  const absl::Status status = handle(&transitions);
+  if (transitions.empty()) {
+    reactor->Finish(ToGrpcStatus(status));
+  } else {
+    publisher_->Publish(transitions, [reactor, status] { reactor->Finish(ToGrpcStatus(status)); });
+  }
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerContext* context,
+                                                         const v1::AcquireRequest* request,
+                                                         v1::AcquireResponse* response) {
+  return Run(context, [&](Transitions* transitions) -> absl::Status {
+    const absl::StatusOr<KeyView> key = KeyFrom(*request);
+    if (!key.ok()) return key.status();
+    if (absl::Status status = CheckWorkerId(request->worker_id()); !status.ok()) return status;
+    std::optional<Policy> policy;
+    if (request->has_policy()) {
+      absl::StatusOr<Policy> brought = PolicyFrom(request->policy());
+      if (!brought.ok()) return brought.status();
+      policy = *std::move(brought);
+    }
+    const absl::StatusOr<Decision> decision = registry_->Acquire(
+        *key, policy.has_value() ? &*policy : nullptr, clock_->Now(), transitions);
+    if (!decision.ok()) return decision.status();
+    ToProto(*decision, response);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* CircuitBreakerService::Report(grpc::CallbackServerContext* context,
+                                                        const v1::ReportRequest* request,
+                                                        v1::ReportResponse* response) {
+  return Run(context, [&](Transitions* transitions) -> absl::Status {
+    const absl::StatusOr<KeyView> key = KeyFrom(*request);
+    if (!key.ok()) return key.status();
+    const absl::StatusOr<CallReport> report = CallReportFrom(*request);
+    if (!report.ok()) return report.status();
+    const absl::StatusOr<ReportResult> result =
+        registry_->Report(*key, *report, clock_->Now(), transitions);
+    if (!result.ok()) return result.status();
+    ToProto(*result, response);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* CircuitBreakerService::GetStats(grpc::CallbackServerContext* context,
+                                                          const v1::GetStatsRequest* request,
+                                                          v1::CircuitStats* response) {
+  return Run(context, [&](Transitions* transitions) -> absl::Status {
+    const absl::StatusOr<KeyView> key = KeyFrom(*request);
+    if (!key.ok()) return key.status();
+    const absl::StatusOr<BreakerStats> stats =
+        registry_->GetStats(*key, clock_->Now(), transitions);
+    if (!stats.ok()) return stats.status();
+    ToProto(*stats, response);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* CircuitBreakerService::ListStats(grpc::CallbackServerContext* context,
+                                                           const v1::ListStatsRequest* request,
+                                                           v1::ListStatsResponse* response) {
+  return Run(context, [&](Transitions* transitions) -> absl::Status {
+    if (absl::Status status = CheckListStats(*request); !status.ok()) return status;
+    const absl::StatusOr<std::optional<Key>> start = PageStartFrom(request->page_token());
+    if (!start.ok()) return start.status();
+    const auto& states = request->states();
+    const auto wanted = [&states](State state) {
+      return states.empty() || std::count(states.begin(), states.end(), ToProto(state)) > 0;
+    };
+    const size_t count = request->page_size() == 0 ? kDefaultPageSize : request->page_size();
+    Registry::Page page =
+        registry_->ListStats(request->service(), wanted, count, *start, clock_->Now(), transitions);
+    size_t bytes = 0;
+    for (size_t i = 0; i < page.stats.size(); ++i) {
+      v1::CircuitStats* const stats = response->add_stats();
+      ToProto(page.stats[i], stats);
+      bytes += stats->ByteSizeLong();
+      if (bytes > kMaxPageBytes && i + 1 < page.stats.size()) {
+        page.next = page.stats[i].key;
+        break;
+      }
+    }
+    if (page.next.has_value()) response->set_next_page_token(PageTokenFor(*page.next));
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace breaker

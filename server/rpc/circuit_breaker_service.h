@@ -1,0 +1,50 @@
+#ifndef BREAKER_RPC_CIRCUIT_BREAKER_SERVICE_H_
+#define BREAKER_RPC_CIRCUIT_BREAKER_SERVICE_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include "absl/status/status.h"
+#include "breaker/v1/breaker.grpc.pb.h"
+#include "server/engine/clock.h"
+#include "server/engine/registry.h"
+#include "server/publisher.h"
+
+namespace breaker {
+
+// What workers call. Each handler checks the request, asks the registry and converts the answer; a
+// call that changed a breaker's state is answered when the publisher has it stored, all others at
+// once. Thread-safe.
+//
+// ReportBatch and Watch answer UNIMPLEMENTED.
+class CircuitBreakerService : public v1::CircuitBreaker::CallbackService {
+ public:
+  // None is owned; all must outlive the server.
+  CircuitBreakerService(Registry* registry, Publisher* publisher, const Clock* clock)
+      : registry_(registry), publisher_(publisher), clock_(clock) {}
+
+  grpc::ServerUnaryReactor* Acquire(grpc::CallbackServerContext* context,
+                                    const v1::AcquireRequest* request,
+                                    v1::AcquireResponse* response) override;
+  grpc::ServerUnaryReactor* Report(grpc::CallbackServerContext* context,
+                                   const v1::ReportRequest* request,
+                                   v1::ReportResponse* response) override;
+  grpc::ServerUnaryReactor* GetStats(grpc::CallbackServerContext* context,
+                                     const v1::GetStatsRequest* request,
+                                     v1::CircuitStats* response) override;
+  grpc::ServerUnaryReactor* ListStats(grpc::CallbackServerContext* context,
+                                      const v1::ListStatsRequest* request,
+                                      v1::ListStatsResponse* response) override;
+
+ private:
+  // Runs handle(transitions) -> absl::Status and finishes the call with what it gives.
+  template <typename Handle>
+  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context, Handle handle);
+
+  Registry* const registry_;
+  Publisher* const publisher_;
+  const Clock* const clock_;
+};
+
+}  // namespace breaker
+
+#endif  // BREAKER_RPC_CIRCUIT_BREAKER_SERVICE_H_

@@ -1,0 +1,263 @@
+#include "server/rpc/convert.h"
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "google/protobuf/util/time_util.h"
+#include "server/engine/errors.h"
+#include "server/engine/limits.h"
+#include "server/rpc/validate.h"
+
+namespace breaker {
+namespace {
+
+using google::protobuf::util::TimeUtil;
+
+// The engine's enums have the contract's numbers.
+static_assert(static_cast<int>(State::kHalfOpen) == v1::HALF_OPEN);
+static_assert(static_cast<int>(Outcome::kIgnored) == v1::IGNORED);
+static_assert(static_cast<int>(Cause::kReset) == v1::Transition::RESET);
+static_assert(static_cast<int>(Disposition::kUnknownPermit) == v1::ReportResponse::UNKNOWN_PERMIT);
+static_assert(static_cast<int>(PolicySource::kOperator) == v1::CircuitStats::OPERATOR);
+static_assert(static_cast<int>(FailureCounting::kWindowed) == v1::Policy::WINDOWED);
+static_assert(static_cast<int>(Override::Mode::kForcedClosed) == v1::Override::FORCED_CLOSED);
+
+absl::StatusOr<absl::Duration> DurationFrom(absl::string_view field,
+                                            const google::protobuf::Duration& d) {
+  constexpr int64_t kMaxNanos = 999'999'999;
+  const bool signs_differ =
+      (d.seconds() > 0 && d.nanos() < 0) || (d.seconds() < 0 && d.nanos() > 0);
+  if (d.seconds() < TimeUtil::kDurationMinSeconds || d.seconds() > TimeUtil::kDurationMaxSeconds ||
+      d.nanos() < -kMaxNanos || d.nanos() > kMaxNanos || signs_differ) {
+    return errors::InvalidField(field, absl::StrCat(d.seconds(), " s ", d.nanos(), " ns"),
+                                "a valid Duration (nanos below 10^9 and of the sign of seconds)");
+  }
+  return absl::Seconds(d.seconds()) + absl::Nanoseconds(d.nanos());
+}
+
+void SetDuration(absl::Duration from, google::protobuf::Duration* to) {
+  to->set_seconds(absl::IDivDuration(from, absl::Seconds(1), &from));
+  to->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(from)));
+}
+
+void SetTimestamp(WallTime from, google::protobuf::Timestamp* to) {
+  absl::Duration since_epoch = from - WallTime();
+  to->set_seconds(absl::ToInt64Seconds(absl::Floor(since_epoch, absl::Seconds(1))));
+  to->set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(since_epoch - absl::Seconds(to->seconds()))));
+}
+
+void ToProto(const Transition& transition, v1::Transition* proto) {
+  proto->set_from(ToProto(transition.from));
+  proto->set_to(ToProto(transition.to));
+  SetTimestamp(transition.time, proto->mutable_time());
+  proto->set_cause(static_cast<v1::Transition::Cause>(transition.cause));
+  proto->set_reason(transition.reason);
+  proto->set_generation(transition.generation);
+}
+
+void ToProto(const Override& override, v1::Override* proto) {
+  proto->set_mode(static_cast<v1::Override::Mode>(override.mode));
+  proto->set_reason(override.reason);
+  proto->set_actor(override.actor);
+  if (override.expires_at.has_value()) {
+    SetTimestamp(*override.expires_at, proto->mutable_expires_at());
+  }
+}
+
+void ToProto(const LifetimeCounts& lifetime, v1::LifetimeCounts* proto) {
+  proto->set_successes(lifetime.successes);
+  proto->set_failures(lifetime.failures);
+  proto->set_rejected(lifetime.rejected);
+  proto->set_ignored(lifetime.ignored);
+  proto->set_abandoned(lifetime.abandoned);
+  proto->set_stale(lifetime.stale);
+  proto->set_times_opened(lifetime.times_opened);
+}
+
+}  // namespace
+
+absl::StatusOr<KeyView> CheckKey(absl::string_view service, absl::string_view operation) {
+  absl::Status status = CheckName("service", service);
+  status.Update(CheckName("operation", operation));
+  if (!status.ok()) return status;
+  return KeyView{service, operation};
+}
+
+absl::StatusOr<Policy> PolicyFrom(const v1::Policy& proto) {
+  Policy policy;
+  absl::Status status;
+  const auto duration = [&](bool set, absl::string_view field,
+                            const google::protobuf::Duration& from, absl::Duration& to) {
+    if (!set) return;
+    absl::StatusOr<absl::Duration> converted = DurationFrom(field, from);
+    status.Update(converted.status());
+    if (converted.ok()) to = *converted;
+  };
+  duration(proto.has_recovery_timeout(), "policy.recovery_timeout", proto.recovery_timeout(),
+           policy.recovery_timeout);
+  duration(proto.has_expected_response_time(), "policy.expected_response_time",
+           proto.expected_response_time(), policy.expected_response_time);
+  duration(proto.has_monitoring_window(), "policy.monitoring_window", proto.monitoring_window(),
+           policy.monitoring_window);
+  duration(proto.has_permit_timeout(), "policy.permit_timeout", proto.permit_timeout(),
+           policy.permit_timeout);
+  duration(proto.has_max_recovery_timeout(), "policy.max_recovery_timeout",
+           proto.max_recovery_timeout(), policy.max_recovery_timeout);
+  duration(proto.has_recovery_ramp(), "policy.recovery_ramp", proto.recovery_ramp(),
+           policy.recovery_ramp);
+
+  const auto plain = [](bool set, auto from, auto& to) {
+    if (set) to = from;
+  };
+  plain(proto.has_failure_threshold(), proto.failure_threshold(), policy.failure_threshold);
+  plain(proto.has_minimum_request_count(), proto.minimum_request_count(),
+        policy.minimum_request_count);
+  plain(proto.has_failure_rate_threshold(), proto.failure_rate_threshold(),
+        policy.failure_rate_threshold);
+  plain(proto.has_slow_call_rate_threshold(), proto.slow_call_rate_threshold(),
+        policy.slow_call_rate_threshold);
+  plain(proto.has_slow_calls_are_failures(), proto.slow_calls_are_failures(),
+        policy.slow_calls_are_failures);
+  plain(proto.has_half_open_max_probes(), proto.half_open_max_probes(),
+        policy.half_open_max_probes);
+  plain(proto.has_half_open_success_threshold(), proto.half_open_success_threshold(),
+        policy.half_open_success_threshold);
+  plain(proto.has_recovery_backoff_multiplier(), proto.recovery_backoff_multiplier(),
+        policy.recovery_backoff_multiplier);
+  plain(proto.has_recovery_jitter(), proto.recovery_jitter(), policy.recovery_jitter);
+  plain(proto.has_minimum_failing_workers(), proto.minimum_failing_workers(),
+        policy.minimum_failing_workers);
+  plain(proto.has_shadow(), proto.shadow(), policy.shadow);
+
+  switch (proto.failure_counting()) {
+    case v1::Policy::FAILURE_COUNTING_UNSPECIFIED:
+      break;
+    case v1::Policy::CONSECUTIVE:
+    case v1::Policy::WINDOWED:
+      policy.failure_counting = static_cast<FailureCounting>(proto.failure_counting());
+      break;
+    default:
+      status.Update(errors::InvalidField("policy.failure_counting",
+                                         absl::StrCat(proto.failure_counting()),
+                                         "CONSECUTIVE (1) or WINDOWED (2)"));
+  }
+  status.Update(Validate(policy));
+  if (!status.ok()) return status;
+  return policy;
+}
+
+absl::StatusOr<CallReport> CallReportFrom(const v1::ReportRequest& request) {
+  absl::Status status = CheckWorkerId(request.worker_id());
+  if (request.outcome() < v1::SUCCESS || request.outcome() > v1::IGNORED) {
+    status.Update(errors::InvalidField("outcome", absl::StrCat(request.outcome()),
+                                       "SUCCESS (1), FAILURE (2) or IGNORED (3)"));
+  }
+  const absl::StatusOr<absl::Duration> duration = DurationFrom("duration", request.duration());
+  status.Update(duration.status());
+  if (duration.ok() && *duration < absl::ZeroDuration()) {
+    status.Update(errors::InvalidField("duration", absl::FormatDuration(*duration), "0 or more"));
+  }
+  if (!status.ok()) return status;
+  return CallReport{.worker_id = request.worker_id(),
+                    .permit_id = request.permit_id(),
+                    .outcome = static_cast<Outcome>(request.outcome()),
+                    .duration = *duration,
+                    .error = CutUtf8(request.error(), kMaxErrorLabelBytes)};
+}
+
+// A token is the last key of the page before, so that a page needs no memory of the one before it.
+absl::StatusOr<std::optional<Key>> PageStartFrom(absl::string_view page_token) {
+  if (page_token.empty()) return std::optional<Key>();
+  std::string key;
+  if (absl::WebSafeBase64Unescape(page_token, &key)) {
+    const std::vector<std::string> names = absl::StrSplit(key, '\0');
+    if (names.size() == 2) return std::optional<Key>(Key(names[0], names[1]));
+  }
+  return errors::InvalidField("page_token", absl::StrCat("\"", page_token, "\""),
+                              "a next_page_token of ListStats");
+}
+
+std::string PageTokenFor(const Key& last) {
+  return absl::WebSafeBase64Escape(
+      absl::StrCat(last.service, absl::string_view("\0", 1), last.operation));
+}
+
+void ToProto(const Decision& decision, v1::AcquireResponse* response) {
+  response->set_allowed(decision.allowed);
+  response->set_permit_id(decision.permit_id);
+  response->set_state(ToProto(decision.state));
+  response->set_probe(decision.probe);
+  if (!decision.allowed) SetDuration(decision.retry_after, response->mutable_retry_after());
+  response->set_generation(decision.generation);
+  response->set_shadow(decision.shadow);
+}
+
+void ToProto(const ReportResult& result, v1::ReportResponse* response) {
+  response->set_state(ToProto(result.state));
+  response->set_disposition(static_cast<v1::ReportResponse::Disposition>(result.disposition));
+  response->set_generation(result.generation);
+}
+
+void ToProto(const Policy& policy, v1::Policy* proto) {
+  proto->set_failure_threshold(policy.failure_threshold);
+  SetDuration(policy.recovery_timeout, proto->mutable_recovery_timeout());
+  SetDuration(policy.expected_response_time, proto->mutable_expected_response_time());
+  SetDuration(policy.monitoring_window, proto->mutable_monitoring_window());
+  proto->set_minimum_request_count(policy.minimum_request_count);
+  proto->set_failure_counting(static_cast<v1::Policy::FailureCounting>(policy.failure_counting));
+  proto->set_failure_rate_threshold(policy.failure_rate_threshold);
+  proto->set_slow_call_rate_threshold(policy.slow_call_rate_threshold);
+  proto->set_slow_calls_are_failures(policy.slow_calls_are_failures);
+  proto->set_half_open_max_probes(policy.half_open_max_probes);
+  proto->set_half_open_success_threshold(policy.half_open_success_threshold);
+  SetDuration(policy.permit_timeout, proto->mutable_permit_timeout());
+  proto->set_recovery_backoff_multiplier(policy.recovery_backoff_multiplier);
+  SetDuration(policy.max_recovery_timeout, proto->mutable_max_recovery_timeout());
+  proto->set_recovery_jitter(policy.recovery_jitter);
+  proto->set_minimum_failing_workers(policy.minimum_failing_workers);
+  SetDuration(policy.recovery_ramp, proto->mutable_recovery_ramp());
+  proto->set_shadow(policy.shadow);
+}
+
+void ToProto(const BreakerStats& stats, v1::CircuitStats* proto) {
+  proto->set_service(stats.key.service);
+  proto->set_operation(stats.key.operation);
+  proto->set_state(ToProto(stats.state));
+  proto->set_failure_count(stats.window.failures);
+  proto->set_success_count(stats.window.successes);
+  proto->set_total_requests(stats.window.total());
+  if (stats.last_failure_time.has_value()) {
+    SetTimestamp(*stats.last_failure_time, proto->mutable_last_failure_time());
+  }
+  if (stats.last_success_time.has_value()) {
+    SetTimestamp(*stats.last_success_time, proto->mutable_last_success_time());
+  }
+  if (stats.next_attempt_time.has_value()) {
+    SetTimestamp(*stats.next_attempt_time, proto->mutable_next_attempt_time());
+  }
+  if (stats.window.total() > 0) {
+    proto->set_failure_rate(static_cast<double>(stats.window.failures) /
+                            static_cast<double>(stats.window.total()));
+  }
+  proto->set_slow_count(stats.window.slow);
+  proto->set_consecutive_failures(stats.consecutive_failures);
+  proto->set_in_flight(stats.in_flight);
+  proto->set_failing_workers(stats.failing_workers);
+  proto->set_generation(stats.generation);
+  ToProto(stats.lifetime, proto->mutable_lifetime());
+  ToProto(*stats.policy, proto->mutable_policy());
+  proto->set_policy_source(static_cast<v1::CircuitStats::PolicySource>(stats.policy_source));
+  if (stats.override.has_value()) ToProto(*stats.override, proto->mutable_override());
+  for (const Transition& transition : stats.recent_transitions) {
+    ToProto(transition, proto->add_recent_transitions());
+  }
+  proto->set_last_failure_error(stats.last_failure_error);
+  proto->set_ramp_fraction(stats.ramp_fraction);
+}
+
+}  // namespace breaker

@@ -1,0 +1,51 @@
+#ifndef BREAKER_RPC_CONVERT_H_
+#define BREAKER_RPC_CONVERT_H_
+
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "breaker/v1/breaker.pb.h"
+#include "server/engine/breaker.h"
+#include "server/engine/key.h"
+#include "server/engine/policy.h"
+
+namespace breaker {
+
+// Between the wire contract and the engine: the only file that knows both. What comes in is
+// checked; errors are INVALID_ARGUMENT and name the field.
+
+// Borrows from the request.
+template <typename Request>
+absl::StatusOr<KeyView> KeyFrom(const Request& request);
+
+// Fields that are not set take the built-in defaults.
+absl::StatusOr<Policy> PolicyFrom(const v1::Policy& policy);
+
+// Borrows from the request.
+absl::StatusOr<CallReport> CallReportFrom(const v1::ReportRequest& request);
+
+// What a page of ListStats starts after; nullopt = at the beginning.
+absl::StatusOr<std::optional<Key>> PageStartFrom(absl::string_view page_token);
+std::string PageTokenFor(const Key& last);
+
+void ToProto(const Decision& decision, v1::AcquireResponse* response);
+void ToProto(const ReportResult& result, v1::ReportResponse* response);
+void ToProto(const BreakerStats& stats, v1::CircuitStats* proto);
+void ToProto(const Policy& policy, v1::Policy* proto);
+
+inline v1::CircuitState ToProto(State state) { return static_cast<v1::CircuitState>(state); }
+
+// ---------------------------------------------------------------------------------------------
+
+absl::StatusOr<KeyView> CheckKey(absl::string_view service, absl::string_view operation);
+
+template <typename Request>
+absl::StatusOr<KeyView> KeyFrom(const Request& request) {
+  return CheckKey(request.service(), request.operation());
+}
+
+}  // namespace breaker
+
+#endif  // BREAKER_RPC_CONVERT_H_

@@ -1,0 +1,41 @@
+#include "server/ticker.h"
+
+#include <pthread.h>
+
+#include <chrono>
+
+namespace breaker {
+namespace {
+
+constexpr std::chrono::milliseconds kInterval(10);
+
+}  // namespace
+
+Ticker::Ticker(Registry* registry, Publisher* publisher, const Clock* clock)
+    : registry_(registry), publisher_(publisher), clock_(clock), thread_([this] { Run(); }) {
+  pthread_setname_np(thread_.native_handle(), "ticker");
+}
+
+Ticker::~Ticker() {
+  {
+    MutexLock lock(&mu_);
+    stop_ = true;
+  }
+  stopped_.notify_one();
+  thread_.join();
+}
+
+void Ticker::Run() {
+  while (true) {
+    {
+      MutexLock lock(&mu_);
+      if (!stop_) stopped_.wait_for(mu_, kInterval);
+      if (stop_) return;
+    }
+    Transitions transitions;
+    registry_->Tick(clock_->Now(), &transitions);
+    if (!transitions.empty()) publisher_->Publish(transitions, [] {});
+  }
+}
+
+}  // namespace breaker

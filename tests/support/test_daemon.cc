@@ -1,0 +1,73 @@
+#include "tests/support/test_daemon.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace breaker::testing {
+namespace {
+
+void MustBeOk(const grpc::Status& status, const char* rpc) {
+  if (status.ok()) return;
+  fprintf(stderr, "%s: %s\n", rpc, status.error_message().c_str());
+  abort();
+}
+
+}  // namespace
+
+TestDaemon::TestDaemon(const Clock* clock, DaemonOptions options)
+    : clock_(clock), options_(std::move(options)) {
+  options_.listen = "127.0.0.1:0";
+  options_.data_dir = dir_.path();
+  Start();
+}
+
+void TestDaemon::Start() {
+  absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(options_, clock_);
+  if (!daemon.ok()) {
+    fprintf(stderr, "no daemon: %s\n", daemon.status().ToString().c_str());
+    abort();
+  }
+  daemon_ = *std::move(daemon);
+  stub_ = v1::CircuitBreaker::NewStub(NewChannel());
+}
+
+void TestDaemon::Restart() {
+  daemon_.reset();
+  Start();
+}
+
+std::shared_ptr<grpc::Channel> TestDaemon::NewChannel() const {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", daemon_->port()),
+                                   grpc::InsecureChannelCredentials(), arguments);
+}
+
+v1::AcquireResponse TestDaemon::Acquire(const v1::AcquireRequest& request) {
+  grpc::ClientContext context;
+  v1::AcquireResponse response;
+  MustBeOk(stub_->Acquire(&context, request, &response), "Acquire");
+  return response;
+}
+
+v1::ReportResponse TestDaemon::Report(const v1::ReportRequest& request) {
+  grpc::ClientContext context;
+  v1::ReportResponse response;
+  MustBeOk(stub_->Report(&context, request, &response), "Report");
+  return response;
+}
+
+v1::CircuitStats TestDaemon::GetStats(const std::string& service, const std::string& operation) {
+  grpc::ClientContext context;
+  v1::GetStatsRequest request;
+  request.set_service(service);
+  request.set_operation(operation);
+  v1::CircuitStats response;
+  MustBeOk(stub_->GetStats(&context, request, &response), "GetStats");
+  return response;
+}
+
+}  // namespace breaker::testing

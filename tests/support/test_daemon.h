@@ -1,0 +1,47 @@
+#ifndef BREAKER_TESTS_SUPPORT_TEST_DAEMON_H_
+#define BREAKER_TESTS_SUPPORT_TEST_DAEMON_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+
+#include "breaker/v1/breaker.grpc.pb.h"
+#include "server/daemon.h"
+#include "server/engine/clock.h"
+#include "tests/support/temp_dir.h"
+
+namespace breaker::testing {
+
+// A whole daemon in the test's own process, on a free port and in a new directory, with a clock of
+// the test's choice. It serves when the constructor returns; one that cannot ends the test program.
+class TestDaemon {
+ public:
+  explicit TestDaemon(const Clock* clock, DaemonOptions options = {});
+
+  // Shuts down and starts again on the same directory, at another port.
+  void Restart();
+  int port() const { return daemon_->port(); }
+
+  // A connection of its own.
+  std::shared_ptr<grpc::Channel> NewChannel() const;
+  v1::CircuitBreaker::Stub& stub() { return *stub_; }
+
+  // The calls of the contract, which must succeed.
+  v1::AcquireResponse Acquire(const v1::AcquireRequest& request);
+  v1::ReportResponse Report(const v1::ReportRequest& request);
+  v1::CircuitStats GetStats(const std::string& service, const std::string& operation);
+
+ private:
+  void Start();
+
+  TempDir dir_;
+  const Clock* const clock_;
+  DaemonOptions options_;
+  std::unique_ptr<Daemon> daemon_;
+  std::unique_ptr<v1::CircuitBreaker::Stub> stub_;
+};
+
+}  // namespace breaker::testing
+
+#endif  // BREAKER_TESTS_SUPPORT_TEST_DAEMON_H_
