@@ -205,6 +205,7 @@ TEST_F(RocksDbStoreTest, DatabaseWithoutCurrentIsMovedAside) {
   Fill(10);
   const fs::path table = FileLike(".sst");
   fs::remove(dir_ / "db/CURRENT");
+  fs::remove(FileLike(".log"));
   ExpectMovedAside(table, ReadFile(table));
 }
 
