@@ -101,13 +101,13 @@ rocksdb::Options DatabaseOptions(bool quiet) {
   return options;
 }
 
-// Whether the directory is what is left of a database that lost its CURRENT file. RocksDB would
-// take it for a new one, and delete what it holds.
+// Whether the directory holds tables but no CURRENT file: what is left of a database. RocksDB would
+// take it for a new one and delete the tables.
 bool LostCurrent(const std::string& path) {
   std::error_code error;
   if (std::filesystem::exists(std::filesystem::path(path) / "CURRENT", error)) return false;
   for (const auto& file : std::filesystem::directory_iterator(path, error)) {
-    if (file.path().extension() == ".sst" || file.path().extension() == ".log") return true;
+    if (file.path().extension() == ".sst") return true;
   }
   return false;
 }

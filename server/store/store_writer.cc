@@ -29,11 +29,7 @@ void StoreWriter::Start(const absl::StatusOr<PermitEpoch>& opened) {
     secret_ = opened->secret;
     status = Load();
   }
-  if (status.ok()) {
-    registry_->TakeDirty();  // what was just loaded need not be written back
-  } else {
-    Degrade(status);
-  }
+  if (!status.ok()) Degrade(status);
   thread_ = std::thread(&StoreWriter::Run, this);
 }
 
