@@ -13,7 +13,8 @@
 #include "client/cpp/src/convert.h"
 #include "client/cpp/src/daemon.h"
 
-namespace breaker::inline client {
+namespace breaker {
+inline namespace client {
 namespace {
 
 using internal::FromProto;
@@ -237,4 +238,5 @@ Outcome Client::Conclude(const absl::Status& status, const Verdict& verdict, Per
   return outcome;
 }
 
-}  // namespace breaker::inline client
+}  // namespace client
+}  // namespace breaker

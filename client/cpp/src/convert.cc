@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
-namespace breaker::inline client::internal {
+namespace breaker {
+inline namespace client {
+namespace internal {
 
 // The bound of google.protobuf.Duration: about 10,000 years.
 constexpr absl::Duration kLongest = absl::Seconds(315'576'000'000);
@@ -167,4 +169,6 @@ Stats FromProto(const v1::CircuitStats& proto) {
   return stats;
 }
 
-}  // namespace breaker::inline client::internal
+}  // namespace internal
+}  // namespace client
+}  // namespace breaker

@@ -6,7 +6,9 @@
 #include "breaker/client.h"
 #include "breaker/v1/breaker.pb.h"
 
-namespace breaker::inline client::internal {
+namespace breaker {
+inline namespace client {
+namespace internal {
 
 // What a Duration message cannot hold becomes the nearest that it can.
 google::protobuf::Duration ToProto(absl::Duration duration);
@@ -19,6 +21,8 @@ State FromProto(v1::CircuitState state);
 Policy FromProto(const v1::Policy& policy);
 Stats FromProto(const v1::CircuitStats& stats);
 
-}  // namespace breaker::inline client::internal
+}  // namespace internal
+}  // namespace client
+}  // namespace breaker
 
 #endif  // BREAKER_CLIENT_CONVERT_H_

@@ -7,7 +7,9 @@
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
 
-namespace breaker::inline client::internal {
+namespace breaker {
+inline namespace client {
+namespace internal {
 namespace {
 
 constexpr auto kPingInterval = std::chrono::milliseconds(100);
@@ -98,4 +100,6 @@ void Daemon::EndPing(const grpc::Status& status) {
   ping_ended_.notify_all();  // Under the lock: the destructor must not end before this does.
 }
 
-}  // namespace breaker::inline client::internal
+}  // namespace internal
+}  // namespace client
+}  // namespace breaker

@@ -12,7 +12,9 @@
 #include "breaker/v1/breaker.grpc.pb.h"
 #include "client/cpp/src/mutex.h"
 
-namespace breaker::inline client::internal {
+namespace breaker {
+inline namespace client {
+namespace internal {
 
 // The daemon as a client sees it: a channel, a deadline on each rpc, and whether the daemon is
 // there at all. Thread-safe.
@@ -65,6 +67,8 @@ class Daemon {
   std::condition_variable_any ping_ended_;
 };
 
-}  // namespace breaker::inline client::internal
+}  // namespace internal
+}  // namespace client
+}  // namespace breaker
 
 #endif  // BREAKER_CLIENT_DAEMON_H_

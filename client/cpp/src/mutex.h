@@ -8,7 +8,9 @@
 
 #include "absl/base/thread_annotations.h"
 
-namespace breaker::inline client::internal {
+namespace breaker {
+inline namespace client {
+namespace internal {
 
 class ABSL_LOCKABLE Mutex {
  public:
@@ -30,6 +32,8 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
   Mutex& mu_;
 };
 
-}  // namespace breaker::inline client::internal
+}  // namespace internal
+}  // namespace client
+}  // namespace breaker
 
 #endif  // BREAKER_CLIENT_MUTEX_H_

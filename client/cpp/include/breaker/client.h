@@ -29,9 +29,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
+namespace breaker {
 // Everyone writes breaker::Client. The inline namespace only keeps these types apart from the
 // daemon's own in a program that links both.
-namespace breaker::inline client {
+inline namespace client {
 
 namespace internal {
 class Daemon;
@@ -358,6 +359,7 @@ internal::Result<Fn> Client::Execute(const Key& key, Fn&& fn, Fallback&& fallbac
   return *std::move(result);
 }
 
-}  // namespace breaker::inline client
+}  // namespace client
+}  // namespace breaker
 
 #endif  // BREAKER_CLIENT_H_
