@@ -10,7 +10,7 @@
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
-namespace breaker {
+namespace breaker::server {
 namespace {
 
 constexpr int kWrites = 200;
@@ -48,4 +48,4 @@ TEST(RocksDbStoreKillTest, WhatIsWrittenSurvivesAKill) {
 }
 
 }  // namespace
-}  // namespace breaker
+}  // namespace breaker::server
