@@ -35,7 +35,8 @@ int main(int argc, char** argv) {
 
   int signal = 0;
   sigwait(&stop_signals, &signal);
-  breaker::server::Log(breaker::server::LogLevel::kInfo, "stopping", {{"signal", strsignal(signal)}});
+  breaker::server::Log(breaker::server::LogLevel::kInfo, "stopping",
+                       {{"signal", strsignal(signal)}});
   // A second signal ends the process at once: what had to be stored has been.
   pthread_sigmask(SIG_UNBLOCK, &stop_signals, nullptr);
   (*daemon)->Shutdown();

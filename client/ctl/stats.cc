@@ -13,8 +13,7 @@ namespace breaker::ctl {
 namespace {
 
 std::string Instant(const google::protobuf::Timestamp& time) {
-  return absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", internal::FromProto(time),
-                          absl::UTCTimeZone());
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", internal::FromProto(time), absl::UTCTimeZone());
 }
 
 std::string SourceInWords(v1::CircuitStats::PolicySource source) {

@@ -9,7 +9,7 @@
 #include "absl/functional/function_ref.h"
 #include "server/engine/mutex.h"
 
-namespace breaker {
+namespace breaker::server {
 
 // How long a test waits for what should come at once, before it fails.
 inline constexpr std::chrono::seconds kPatience{30};
@@ -52,6 +52,6 @@ class Tally {
   int count_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
-}  // namespace breaker
+}  // namespace breaker::server
 
 #endif  // BREAKER_TESTS_SUPPORT_AWAIT_H_

@@ -76,10 +76,10 @@ class Worker {
                  // Longer than a busy machine takes: no test here is about a daemon that is away.
                  .rpc_timeout = absl::Seconds(30),
                  .policy = Policy{.failure_threshold = operation.failures_in_a_row,
-                                          .recovery_timeout = operation.recovery,
-                                          .expected_response_time = operation.expected_response,
-                                          .monitoring_window = operation.window,
-                                          .minimum_request_count = operation.minimum}}),
+                                  .recovery_timeout = operation.recovery,
+                                  .expected_response_time = operation.expected_response,
+                                  .monitoring_window = operation.window,
+                                  .minimum_request_count = operation.minimum}}),
         key_(operation.key) {}
 
   // What the caller gets: "ok", "unavailable" (the fallback) or the failure's message.
@@ -194,8 +194,7 @@ TEST_P(FirstApplicationTest, FailuresThatLeaveTheWindowAreForgotten) {
 TEST_P(FirstApplicationTest, CallLongerThanExpectedIsSlowAndNoFailure) {
   one_.Acquire().Report(Outcome::kSuccess, "", GetParam().expected_response);
   EXPECT_EQ(one_.stats().slow_count, 0);
-  one_.Acquire().Report(Outcome::kSuccess, "",
-                        GetParam().expected_response + absl::Nanoseconds(1));
+  one_.Acquire().Report(Outcome::kSuccess, "", GetParam().expected_response + absl::Nanoseconds(1));
   EXPECT_EQ(one_.stats().slow_count, 1);
   EXPECT_EQ(one_.stats().failure_count, 0);
 }

@@ -8,9 +8,9 @@
 namespace breaker {
 namespace {
 
+using ::google::protobuf::util::MessageDifferencer;
 using internal::FromProto;
 using internal::ToProto;
-using ::google::protobuf::util::MessageDifferencer;
 
 Policy FullPolicy() {
   return {.failure_threshold = 1,
