@@ -159,8 +159,8 @@ class DemoTest : public BreakerctlTest {
 
   std::unique_ptr<Subprocess> StartUser(int user, const std::string& command) {
     return Start({"exec", "demo/http", "--worker_id=user" + std::to_string(user),
-                  "--policy=failure_threshold=5,recovery_timeout=3s,minimum_request_count=5",
-                  "--policy=permit_timeout=5m", "--", "sh", "-c", command});
+                  "--policy=failure_threshold=5,minimum_request_count=5,permit_timeout=5m",
+                  "--policy=recovery_timeout=" + recovery_timeout_, "--", "sh", "-c", command});
   }
 
   std::string Curl() {
@@ -176,6 +176,7 @@ class DemoTest : public BreakerctlTest {
 
   std::filesystem::path work_;
   HttpServer server_;
+  std::string recovery_timeout_ = "10m";  // longer than any machine needs for the refusals
 };
 
 TEST_F(DemoTest, FiveFailuresRefuseAllUsersAndOneProbeLetsThemPass) {
@@ -191,6 +192,7 @@ TEST_F(DemoTest, FiveFailuresRefuseAllUsersAndOneProbeLetsThemPass) {
   EXPECT_EQ(Runs(), 8);  // Nobody ran curl.
 
   server_.Start();
+  recovery_timeout_ = "1s";  // A changed one moves the end of the OPEN time.
   const std::filesystem::path gate = work_ / "gate";
   ASSERT_EQ(mkfifo(gate.c_str(), 0600), 0);
   std::unique_ptr<Subprocess> probe;

@@ -5,7 +5,10 @@
 #include "breaker/client.h"
 
 int main(int argc, char** argv) {
-  breaker::Client client({.target = argc > 1 ? argv[1] : "127.0.0.1:50051"});
+  // A worker leaves rpc_timeout at its 50 ms. Here even the first call, which waits for the
+  // connection, is to be guarded.
+  breaker::Client client(
+      {.target = argc > 1 ? argv[1] : "127.0.0.1:50051", .rpc_timeout = absl::Seconds(5)});
   const absl::StatusOr<std::string> greeting = client.Execute(
       {"demo", "quickstart"},
       [] { return std::string("hello"); },             // the call; may return a StatusOr too
