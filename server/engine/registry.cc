@@ -22,18 +22,18 @@ Registry::~Registry() = default;
 // ---------------------------------------------------------------------------------------------
 // Finding
 
-Shard& Registry::ShardOf(const KeyView& key) {
+Shard& Registry::ShardOf(const HashedKey& key) {
   // The top bits; the set within the shard uses the others.
-  return shards_[absl::HashOf(key) >> 56];
+  return shards_[key.hash >> 56];
 }
 
-absl::StatusOr<Entry*> Registry::FindOrCreate(Shard& shard, const KeyView& key,
+absl::StatusOr<Entry*> Registry::FindOrCreate(Shard& shard, const HashedKey& key,
                                               const Policy* policy, Instant now) {
   if (Entry* entry = shard.Find(key)) return entry;
   const ResolvedPolicy resolved =
-      Resolve(key, policy == nullptr ? nullptr : std::make_shared<const Policy>(*policy));
+      Resolve(key.view, policy == nullptr ? nullptr : std::make_shared<const Policy>(*policy));
   absl::StatusOr<Entry*> entry =
-      Insert(shard, std::make_unique<Entry>(Key(key), resolved.policy, resolved.source, now));
+      Insert(shard, std::make_unique<Entry>(Key(key.view), resolved.policy, resolved.source, now));
   if (entry.ok()) shard.MarkDirty(**entry);
   return entry;
 }
@@ -63,9 +63,10 @@ void Registry::Erase(Shard& shard, Entry& entry) {
 
 absl::StatusOr<Decision> Registry::Acquire(const KeyView& key, const Policy* policy, Instant now,
                                            Transitions* transitions) {
-  Shard& shard = ShardOf(key);
+  const HashedKey hashed(key);
+  Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
-  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, policy, now);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, policy, now);
   if (!found.ok()) return found.status();
   bool new_policy = false;
   const Decision decision =
@@ -85,12 +86,13 @@ absl::StatusOr<Decision> Registry::Acquire(const KeyView& key, const Policy* pol
 
 absl::StatusOr<ReportResult> Registry::Report(const KeyView& key, const CallReport& report,
                                               Instant now, Transitions* transitions) {
-  Shard& shard = ShardOf(key);
+  const HashedKey hashed(key);
+  Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
-  Entry* entry = shard.Find(key);
+  Entry* entry = shard.Find(hashed);
   if (entry == nullptr) {
     if (report.permit_id != 0) return ReportResult{};
-    absl::StatusOr<Entry*> created = FindOrCreate(shard, key, nullptr, now);
+    absl::StatusOr<Entry*> created = FindOrCreate(shard, hashed, nullptr, now);
     if (!created.ok()) return created.status();
     entry = *created;
   }
@@ -105,9 +107,10 @@ absl::StatusOr<ReportResult> Registry::Report(const KeyView& key, const CallRepo
 template <typename Act>
 absl::StatusOr<BreakerStats> Registry::RunOnExisting(const KeyView& key, Instant now,
                                                      Transitions* transitions, Act act) {
-  Shard& shard = ShardOf(key);
+  const HashedKey hashed(key);
+  Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
-  Entry* const entry = shard.Find(key);
+  Entry* const entry = shard.Find(hashed);
   if (entry == nullptr) return errors::NoSuchBreaker(key);
   return shard.Run(*entry, now, transitions,
                    [&](Breaker& breaker, const Context& context) -> absl::StatusOr<BreakerStats> {
@@ -210,9 +213,10 @@ void Registry::ApplyPolicies(const KeyView& pattern, Instant now, Transitions* t
 
 absl::StatusOr<BreakerStats> Registry::SetOverride(const KeyView& key, const Override& override,
                                                    Instant now, Transitions* transitions) {
-  Shard& shard = ShardOf(key);
+  const HashedKey hashed(key);
+  Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
-  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, nullptr, now);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, nullptr, now);
   if (!found.ok()) return found.status();
   return shard.Run(**found, now, transitions, [&](Breaker& breaker, const Context& context) {
     breaker.SetOverride(override, context);
@@ -238,9 +242,10 @@ absl::StatusOr<BreakerStats> Registry::Reset(const KeyView& key, Instant now,
 }
 
 absl::Status Registry::Delete(const KeyView& key) {
-  Shard& shard = ShardOf(key);
+  const HashedKey hashed(key);
+  Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
-  Entry* const entry = shard.Find(key);
+  Entry* const entry = shard.Find(hashed);
   if (entry == nullptr) return errors::NoSuchBreaker(key);
   Erase(shard, *entry);
   return absl::OkStatus();
@@ -273,9 +278,10 @@ void Registry::Tick(Instant now, Transitions* transitions) {
 }
 
 std::optional<BreakerSnapshot> Registry::Save(const KeyView& key, Instant now) {
-  Shard& shard = ShardOf(key);
+  const HashedKey hashed(key);
+  Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
-  Entry* const entry = shard.Find(key);
+  Entry* const entry = shard.Find(hashed);
   if (entry == nullptr) return std::nullopt;
   return entry->breaker.Save(now);
 }
@@ -291,9 +297,10 @@ std::vector<Key> Registry::TakeDirty() {
 }
 
 absl::Status Registry::Restore(BreakerSnapshot snapshot, Instant now) {
-  Shard& shard = ShardOf(snapshot.key);
+  const HashedKey hashed(snapshot.key);
+  Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
-  if (shard.Find(snapshot.key) != nullptr) return absl::OkStatus();
+  if (shard.Find(hashed) != nullptr) return absl::OkStatus();
   const ResolvedPolicy resolved =
       Resolve(snapshot.key, snapshot.worker_policy.has_value()
                                 ? std::make_shared<const Policy>(*snapshot.worker_policy)

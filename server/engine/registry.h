@@ -110,7 +110,7 @@ class Registry {
   static constexpr size_t kShards = 256;
 
   // Called with the shard's mutex held.
-  absl::StatusOr<Entry*> FindOrCreate(Shard& shard, const KeyView& key, const Policy* policy,
+  absl::StatusOr<Entry*> FindOrCreate(Shard& shard, const HashedKey& key, const Policy* policy,
                                       Instant now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
   absl::StatusOr<Entry*> Insert(Shard& shard, std::unique_ptr<Entry> entry)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
@@ -118,7 +118,7 @@ class Registry {
   ResolvedPolicy Resolve(const KeyView& key, const PolicyPtr& worker_policy)
       ABSL_LOCKS_EXCLUDED(policies_mu_);
 
-  Shard& ShardOf(const KeyView& key);
+  Shard& ShardOf(const HashedKey& key);
   template <typename Act>
   absl::StatusOr<BreakerStats> RunOnExisting(const KeyView& key, Instant now,
                                              Transitions* transitions, Act act);

@@ -12,7 +12,8 @@ void Shard::Init(PermitPool* permits, absl::Duration idle_ttl, uint64_t seed) {
   random_.seed(seed);
 }
 
-Entry* Shard::Find(const KeyView& key) {
+Entry* Shard::Find(const HashedKey& key) {
+  entries_.prefetch(key);  // the control bytes and the slot together, not one after the other
   const auto it = entries_.find(key);
   return it == entries_.end() ? nullptr : it->get();
 }
@@ -28,7 +29,7 @@ void Shard::Erase(Entry& entry) {
   Unschedule(entry);
   if (entry.dirty_at != Entry::kClean) dirty_[entry.dirty_at] = nullptr;
   gone_.push_back(entry.breaker.key());
-  entries_.erase(entries_.find(KeyView(entry.breaker.key())));
+  entries_.erase(entries_.find(HashedKey(entry.breaker.key())));
 }
 
 void Shard::MarkDirty(Entry& entry) {

@@ -26,12 +26,28 @@ namespace breaker::server {
 // is answered.
 using Transitions = std::vector<BreakerTransition>;
 
+// A breaker's name with its hash, which is computed once a call: it tells the shard, and the place
+// in it.
+struct HashedKey {
+  explicit HashedKey(const KeyView& key) : view(key), hash(absl::HashOf(key)) {}
+
+  KeyView view;
+  size_t hash;
+};
+
 // A breaker and what the registry notes about it. Guarded by its shard's mutex.
 struct Entry {
   template <typename... Args>
   explicit Entry(Args&&... args) : breaker(std::forward<Args>(args)...) {}
 
   static constexpr size_t kClean = SIZE_MAX;
+
+  // Fetches what a call will touch, all at once. Among a million breakers nothing of an entry is in
+  // a cache, and one miss after the other would cost more than all that is decided.
+  void Prefetch() const {
+    const char* const start = reinterpret_cast<const char*>(this);
+    for (size_t line = 0; line < sizeof(Entry); line += 64) __builtin_prefetch(start + line, 1);
+  }
 
   Breaker breaker;
   MonotonicTime scheduled = MonotonicTime::InfiniteFuture();  // its place among the deadlines
@@ -47,7 +63,7 @@ class alignas(64) Shard {
   void Init(PermitPool* permits, absl::Duration idle_ttl, uint64_t seed) ABSL_LOCKS_EXCLUDED(mu);
 
   // Null if there is none.
-  Entry* Find(const KeyView& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  Entry* Find(const HashedKey& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   // The key must not be in use. The entry counts as stored until MarkDirty.
   Entry& Insert(std::unique_ptr<Entry> entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   void Erase(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
@@ -99,13 +115,18 @@ class alignas(64) Shard {
  private:
   struct Hash {
     using is_transparent = void;
-    size_t operator()(const KeyView& key) const { return absl::HashOf(key); }
-    size_t operator()(const std::unique_ptr<Entry>& e) const { return (*this)(e->breaker.key()); }
+    size_t operator()(const HashedKey& key) const { return key.hash; }
+    size_t operator()(const std::unique_ptr<Entry>& e) const {
+      return HashedKey(e->breaker.key()).hash;
+    }
   };
   struct Equal {
     using is_transparent = void;
-    static KeyView KeyOf(const KeyView& key) { return key; }
-    static KeyView KeyOf(const std::unique_ptr<Entry>& e) { return e->breaker.key(); }
+    static KeyView KeyOf(const std::unique_ptr<Entry>& e) {
+      e->Prefetch();
+      return e->breaker.key();
+    }
+    static KeyView KeyOf(const HashedKey& key) { return key.view; }
     template <typename A, typename B>
     bool operator()(const A& a, const B& b) const {
       return KeyOf(a) == KeyOf(b);
