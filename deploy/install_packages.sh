@@ -11,7 +11,7 @@ packages=(
 if [[ "${1:-}" == tests ]]; then
   packages+=(
     ccache clang-14 clang-format-14 libbenchmark-dev libgmock-dev libgtest-dev nlohmann-json3-dev
-    curl git procps python3
+    bsdextrautils curl git procps python3
   )
 fi
 

@@ -52,10 +52,10 @@ void Print(const v1::CircuitStats& stats) {
     Line("ramp", absl::StrCat(stats.ramp_fraction() * 100, "% of calls admitted"));
   }
   Line("window",
-       absl::StrCat(stats.total_requests(), " calls: ", stats.success_count(), " succeeded, ",
+       absl::StrCat("calls: ", stats.total_requests(), "; ", stats.success_count(), " succeeded, ",
                     stats.failure_count(), " failed, ", stats.slow_count(), " slow"));
-  Line("failing", absl::StrCat(stats.consecutive_failures(), " in a row, ", stats.failing_workers(),
-                               " workers"));
+  Line("failing",
+       absl::StrCat(stats.consecutive_failures(), " in a row; workers: ", stats.failing_workers()));
   Line("in flight", absl::StrCat(stats.in_flight()));
   if (stats.has_last_failure_time()) {
     Line("last failure",
@@ -70,13 +70,8 @@ void Print(const v1::CircuitStats& stats) {
   Line("lifetime",
        absl::StrCat(lifetime.successes(), " succeeded, ", lifetime.failures(), " failed, ",
                     lifetime.rejected(), " rejected, ", lifetime.ignored(), " ignored, ",
-                    lifetime.abandoned(), " abandoned, ", lifetime.stale(), " stale; opened ",
-                    lifetime.times_opened(), " times"));
-
-  std::cout << "policy, " << SourceInWords(stats.policy_source()) << "\n";
-  for (const auto& [name, value] : PolicyFields(stats.policy())) {
-    std::cout << "  " << std::left << std::setw(29) << name << value << "\n";
-  }
+                    lifetime.abandoned(), " abandoned, ", lifetime.stale(),
+                    " stale; times opened: ", lifetime.times_opened()));
 
   std::cout << "transitions, newest first\n";
   for (const v1::Transition& transition : stats.recent_transitions()) {
@@ -85,6 +80,11 @@ void Print(const v1::CircuitStats& stats) {
               << v1::CircuitState_Name(transition.to()) << "  "
               << v1::Transition::Cause_Name(transition.cause()) << ": " << transition.reason()
               << "\n";
+  }
+
+  std::cout << "policy, " << SourceInWords(stats.policy_source()) << "\n";
+  for (const auto& [name, value] : PolicyFields(stats.policy())) {
+    std::cout << "  " << std::left << std::setw(29) << name << value << "\n";
   }
 }
 

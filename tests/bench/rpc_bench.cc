@@ -254,8 +254,8 @@ void Compare(const char* name, const Options& options, const Ports& ports, const
     theirs.push_back(them);
     ratios.push_back(us / them);
   }
-  printf("%-22s %12.0f %12.0f %8.2f   %.2f..%.2f\n", name, Median(ours), Median(theirs),
-         Median(ratios), *std::min_element(ratios.begin(), ratios.end()),
+  printf("%s|%.0f calls/s|%.0f calls/s no-op|%.2f (slices %.2f..%.2f)|>= 0.9\n", name, Median(ours),
+         Median(theirs), Median(ratios), *std::min_element(ratios.begin(), ratios.end()),
          *std::max_element(ratios.begin(), ratios.end()));
   fflush(stdout);
 }
@@ -280,17 +280,14 @@ int Main(int argc, char** argv) {
   Ports ports;
   if (read(fds[0], &ports, sizeof ports) != sizeof ports) return 1;
 
-  printf("%d channels x %d calls under way, %d keys, %d slices of %s each, medians\n",
-         options.channels, options.depth, kKeys, options.slices, slice.c_str());
-  printf("%-22s %12s %12s %8s   %s\n", "", "daemon/s", "no-op/s", "ratio", "of the slices");
-  Compare("Acquire", options, ports,
+  Compare("rpc Acquire", options, ports,
           [](auto& stub, size_t n, auto done) { BeginAcquire(stub, n, std::move(done)); });
-  Compare("Acquire with a policy", options, ports, [](auto& stub, size_t n, auto done) {
+  Compare("rpc Acquire with a policy", options, ports, [](auto& stub, size_t n, auto done) {
     BeginAcquireWithPolicy(stub, n, std::move(done));
   });
-  Compare("Report", options, ports,
+  Compare("rpc Report", options, ports,
           [](auto& stub, size_t n, auto done) { BeginReport(stub, n, 0, std::move(done)); });
-  Compare("Acquire, then Report", options, ports,
+  Compare("rpc Acquire, then Report", options, ports,
           [](auto& stub, size_t n, auto done) { BeginPair(stub, n, std::move(done)); });
 
   kill(server, SIGKILL);

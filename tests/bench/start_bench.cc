@@ -1,4 +1,5 @@
-// How long a daemon takes to start with many stored breakers, and how much memory they take.
+// How long a daemon takes to start with many stored breakers, and how much memory they take. A row
+// is name|figure|against|ratio|target.
 //
 //   start_bench [--breakers=1000000]
 
@@ -75,9 +76,8 @@ int Main(int argc, char** argv) {
   const auto daemon = Daemon::Start(options, &clock);
   if (!daemon.ok()) return 1;
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
-  printf("%-34s %12s\n", "", absl::StrCat(breakers, " stored").c_str());
-  printf("%-34s %12.2f\n", "start to open port, seconds", seconds);
-  printf("%-34s %12.0f\n", "resident bytes a breaker, all in",
+  printf("start with %d stored breakers|%.2f s|||seconds\n", breakers, seconds);
+  printf("resident memory a started breaker, all in|%.0f bytes|||\n",
          static_cast<double>(ResidentBytes() - resident_before) / breakers);
   return 0;
 }

@@ -21,7 +21,6 @@ namespace {
 
 using ::testing::AllOf;
 using testing::DaemonProcess;
-using testing::Eventually;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::Not;

@@ -6,7 +6,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 
-namespace breaker::testing {
+namespace breaker {
 
 // Asks until `condition` holds; false if it did not within the time. For a state that another
 // process or thread reaches, and that only asking can show.
@@ -20,6 +20,6 @@ bool Eventually(Condition condition, absl::Duration timeout = absl::Seconds(30))
   return true;
 }
 
-}  // namespace breaker::testing
+}  // namespace breaker
 
 #endif  // BREAKER_TESTS_SUPPORT_EVENTUALLY_H_

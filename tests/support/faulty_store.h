@@ -9,7 +9,7 @@
 #include "absl/base/thread_annotations.h"
 #include "server/engine/mutex.h"
 #include "server/store/state_store.h"
-#include "tests/support/await.h"
+#include "tests/support/tally.h"
 
 namespace breaker::server {
 

@@ -54,7 +54,7 @@ Daemon::Daemon(const std::string& target, std::string worker_id, absl::Duration 
       stub_(v1::CircuitBreaker::NewStub(OpenChannel(target))) {}
 
 Daemon::~Daemon() {
-  MutexLock lock(mu_);
+  server::MutexLock lock(&mu_);
   if (ping_ != nullptr) ping_->context.TryCancel();
   while (ping_ != nullptr) ping_ended_.wait(mu_);
 }
@@ -66,7 +66,7 @@ void Daemon::SetDeadline(grpc::ClientContext& context) const {
 absl::Status Daemon::Conclude(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   if (SaysAway(status)) {
-    MutexLock lock(mu_);
+    server::MutexLock lock(&mu_);
     away_ = true;
     return absl::UnavailableError("breakerd is unavailable: " + status.error_message());
   }
@@ -76,7 +76,7 @@ absl::Status Daemon::Conclude(const grpc::Status& status) {
 bool Daemon::IsAway() {
   Ping* ping;
   {
-    MutexLock lock(mu_);
+    server::MutexLock lock(&mu_);
     if (!away_) return false;
     const auto now = std::chrono::steady_clock::now();
     if (ping_ != nullptr || now < next_ping_) return true;
@@ -92,7 +92,7 @@ bool Daemon::IsAway() {
 }
 
 void Daemon::EndPing(const grpc::Status& status) {
-  MutexLock lock(mu_);
+  server::MutexLock lock(&mu_);
   away_ = SaysAway(status);
   ping_.reset();
   ping_ended_.notify_all();  // Under the lock: the destructor must not end before this does.

@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "breaker/v1/breaker.grpc.pb.h"
-#include "client/cpp/src/mutex.h"
+#include "server/engine/mutex.h"
 
 namespace breaker::internal {
 
@@ -58,7 +58,7 @@ class Daemon {
   const std::unique_ptr<Stub> stub_;
 
   // Guarded by mu_.
-  Mutex mu_;
+  server::Mutex mu_;
   bool away_ ABSL_GUARDED_BY(mu_) = false;
   std::unique_ptr<Ping> ping_ ABSL_GUARDED_BY(mu_);  // Null = none is under way.
   std::chrono::steady_clock::time_point next_ping_ ABSL_GUARDED_BY(mu_);

@@ -14,7 +14,6 @@ namespace breaker {
 namespace {
 
 using testing::DaemonProcess;
-using testing::Eventually;
 using ::testing::HasSubstr;
 
 const Key kKey = {"db", "query"};

@@ -13,7 +13,6 @@ namespace breaker {
 namespace {
 
 using ::testing::Each;
-using testing::Eventually;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 

@@ -1,28 +1,16 @@
-#ifndef BREAKER_TESTS_SUPPORT_AWAIT_H_
-#define BREAKER_TESTS_SUPPORT_AWAIT_H_
+#ifndef BREAKER_TESTS_SUPPORT_TALLY_H_
+#define BREAKER_TESTS_SUPPORT_TALLY_H_
 
 #include <chrono>
 #include <condition_variable>
-#include <thread>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/functional/function_ref.h"
 #include "server/engine/mutex.h"
 
 namespace breaker::server {
 
 // How long a test waits for what should come at once, before it fails.
 inline constexpr std::chrono::seconds kPatience{30};
-
-// Waits for a condition that nobody announces. False if it does not come.
-inline bool Eventually(absl::FunctionRef<bool()> condition) {
-  const auto end = std::chrono::steady_clock::now() + kPatience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 // Counts what happens in other threads. Thread-safe.
 class Tally {
@@ -54,4 +42,4 @@ class Tally {
 
 }  // namespace breaker::server
 
-#endif  // BREAKER_TESTS_SUPPORT_AWAIT_H_
+#endif  // BREAKER_TESTS_SUPPORT_TALLY_H_
