@@ -17,7 +17,7 @@ namespace {
 constexpr uint32_t kDefaultPageSize = 100;
 constexpr uint32_t kMaxPageSize = 1000;
 // A page ends early rather than outgrow what a client accepts (4 MiB unless told otherwise).
-constexpr size_t kMaxPageBytes = 2 << 20;
+constexpr size_t kMaxPageBytes = 1 << 20;
 
 absl::Status CheckListStats(const v1::ListStatsRequest& request) {
   absl::Status status;

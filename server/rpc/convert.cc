@@ -178,7 +178,7 @@ absl::StatusOr<std::optional<Key>> PageStartFrom(absl::string_view page_token) {
     const std::vector<std::string> names = absl::StrSplit(key, '\0');
     if (names.size() == 2) return std::optional<Key>(Key(names[0], names[1]));
   }
-  return errors::InvalidField("page_token", absl::StrCat("\"", page_token, "\""),
+  return errors::InvalidField("page_token", absl::StrCat("\"", CutUtf8(page_token, 64), "\""),
                               "a next_page_token of ListStats");
 }
 

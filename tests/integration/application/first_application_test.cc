@@ -3,6 +3,7 @@
 // closed to open to half-open, back to open, and to closed again.
 
 #include <memory>
+#include <ostream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -27,6 +28,10 @@ struct Operation {
   // What decides: the run of failures, or the minimum of calls when that is larger.
   uint32_t opens_at;
 };
+
+void PrintTo(const Operation& operation, std::ostream* out) {
+  *out << operation.key.service << "/" << operation.key.operation;
+}
 
 const Operation kOperations[] = {
     {{"cognito", "verifyJWT"}, 3, absl::Seconds(30), absl::Seconds(2), absl::Seconds(60), 5, 5},
