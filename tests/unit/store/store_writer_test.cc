@@ -15,12 +15,12 @@
 #include "gtest/gtest.h"
 #include "server/store/rocksdb_store.h"
 #include "tests/support/eventually.h"
-#include "tests/support/tally.h"
 #include "tests/support/faulty_store.h"
 #include "tests/support/file_size_limit.h"
 #include "tests/support/in_memory_store.h"
 #include "tests/support/samples.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/tally.h"
 #include "tests/support/temp_dir.h"
 
 namespace breaker::server {
