@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
 #include "server/engine/registry.h"
+#include "server/engine/shard.h"
 
 // What a call costs the engine: Acquire and Report, each reading the machine's clocks as the daemon
 // does. Run with the release preset:
@@ -84,6 +85,27 @@ void ReadClock(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(clock.Now());
 }
 BENCHMARK(ReadClock);
+
+// What no table of a million breakers can do without: a slot, then the first line of what it points
+// to, in random order over as much memory as the breakers take. A pair on one of 1,000,000 breakers
+// cannot cost less than this and a pair on a single breaker together.
+void SlotThenBreaker(benchmark::State& state) {
+  constexpr size_t kBreakers = 1'000'000;
+  constexpr size_t kSlots = 1 << 21;
+  constexpr size_t kStride = (sizeof(Entry) + 15) / 16 * 16 + 16;  // as malloc lays them out
+  std::vector<char> breakers(kBreakers * kStride, 1);
+  std::vector<char*> slots(kSlots);
+  std::minstd_rand random(1);
+  for (char*& slot : slots) slot = &breakers[random() % kBreakers * kStride];
+  size_t at = 0;
+  for (auto _ : state) {
+    // The next slot depends on what was read, so that no two lookups overlap; nor do those of
+    // calls.
+    at = (at * 1'103'515'245 + 12'345 + static_cast<size_t>(*slots[at])) % kSlots;
+  }
+  benchmark::DoNotOptimize(at);
+}
+BENCHMARK(SlotThenBreaker);
 
 // A pair on one of so many breakers, in random order.
 void AcquireAndReport(benchmark::State& state) {
