@@ -145,9 +145,9 @@ TEST_F(BreakerctlExecTest, SignalToStopReachesTheCommandAndIsIgnored) {
 }
 
 TEST_F(BreakerctlExecTest, CommandMayEndWellAfterASignalToStop) {
-  const auto process = Start({"--", "bash", "-c",
-                              "trap 'echo cleanup; exit 0' TERM; echo ready; while :; do read -t "
-                              "1 <> <(:); done"});
+  const auto process =
+      Start({"--", "bash", "-c",
+             "tail -f /dev/null & trap 'kill $!; echo cleanup; exit 0' TERM; echo ready; wait"});
   ASSERT_TRUE(process->WaitForOut("ready"));
   process->Signal(SIGTERM);
   EXPECT_EQ(process->Wait(), 0);
@@ -159,9 +159,9 @@ TEST_F(BreakerctlExecTest, OtherSignalsReachTheCommandAndItsEndCounts) {
   for (const auto& [signal, name] :
        std::map<int, std::string>{{SIGUSR1, "USR1"}, {SIGUSR2, "USR2"}}) {
     const size_t reports = service_.reports().size();
-    const auto process = Start(
-        {"--", "bash", "-c",
-         "trap 'echo got; exit 5' " + name + "; echo ready; while :; do read -t 1 <> <(:); done"});
+    const auto process =
+        Start({"--", "bash", "-c",
+               "tail -f /dev/null & trap 'kill $!; exit 5' " + name + "; echo ready; wait"});
     ASSERT_TRUE(process->WaitForOut("ready"));
     process->Signal(signal);
     EXPECT_EQ(process->Wait(), 5);
@@ -173,8 +173,8 @@ TEST_F(BreakerctlExecTest, OtherSignalsReachTheCommandAndItsEndCounts) {
 // Ctrl-C goes to the command and to breakerctl at once; it must not be forwarded on top.
 TEST_F(BreakerctlExecTest, SignalOfTheTerminalReachesTheCommandOnce) {
   const std::string command =
-      "n=0; trap 'n=$((n + 1)); echo got $n' INT; trap 'echo count $n; exit 0' USR1; echo ready; "
-      "while :; do read -t 60 line; done";
+      "n=0; tail -f /dev/null & trap 'n=$((n + 1)); echo got $n' INT; "
+      "trap 'kill $!; echo count $n; exit 0' USR1; echo ready; while :; do wait; done";
   testing::TerminalProcess process({BREAKERCTL_PATH, "--target=" + service_.target(),
                                     "--timeout=20s", "exec", "demo/http", "--", "bash", "-c",
                                     command});
