@@ -29,6 +29,7 @@
 #include "no_op.grpc.pb.h"
 #include "server/daemon.h"
 #include "server/rpc/server_settings.h"
+#include "tests/support/channel.h"
 #include "tests/support/temp_dir.h"
 
 namespace breaker::server {
@@ -99,10 +100,7 @@ class Load {
 
   Load(int port, int channels, int depth) : depth_(depth) {
     for (int i = 0; i < channels; ++i) {
-      grpc::ChannelArguments arguments;
-      arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-      stubs_.push_back(std::make_unique<Stub>(grpc::CreateCustomChannel(
-          absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials(), arguments)));
+      stubs_.push_back(std::make_unique<Stub>(NewChannel(absl::StrCat("127.0.0.1:", port))));
     }
   }
 
@@ -165,28 +163,22 @@ void SetKey(size_t n, Request* request) {
   request->set_worker_id("worker-1");
 }
 
-template <typename Stub>
-void BeginAcquire(Stub& stub, size_t n, std::function<void()> done) {
-  auto* call = new Call<v1::AcquireRequest, v1::AcquireResponse>;
-  SetKey(n, &call->request);
-  stub.async()->Acquire(&call->context, &call->request, &call->response,
-                        [call, done](const grpc::Status& status) {
-                          MustBeOk(status);
-                          delete call;
-                          done();
-                        });
+// A policy such as a worker brings; every field it leaves out takes the default.
+v1::Policy WorkerPolicy() {
+  v1::Policy policy;
+  policy.set_failure_threshold(3);
+  policy.mutable_recovery_timeout()->set_seconds(20);
+  policy.mutable_expected_response_time()->set_nanos(500'000'000);
+  policy.mutable_monitoring_window()->set_seconds(60);
+  policy.set_minimum_request_count(5);
+  return policy;
 }
 
 template <typename Stub>
-void BeginAcquireWithPolicy(Stub& stub, size_t n, std::function<void()> done) {
+void BeginAcquire(Stub& stub, size_t n, bool with_policy, std::function<void()> done) {
   auto* call = new Call<v1::AcquireRequest, v1::AcquireResponse>;
   SetKey(n, &call->request);
-  v1::Policy* const policy = call->request.mutable_policy();
-  policy->set_failure_threshold(3);
-  policy->mutable_recovery_timeout()->set_seconds(20);
-  policy->mutable_expected_response_time()->set_nanos(500'000'000);
-  policy->mutable_monitoring_window()->set_seconds(60);
-  policy->set_minimum_request_count(5);
+  if (with_policy) *call->request.mutable_policy() = WorkerPolicy();
   stub.async()->Acquire(&call->context, &call->request, &call->response,
                         [call, done](const grpc::Status& status) {
                           MustBeOk(status);
@@ -281,10 +273,9 @@ int Main(int argc, char** argv) {
   if (read(fds[0], &ports, sizeof ports) != sizeof ports) return 1;
 
   Compare("rpc Acquire", options, ports,
-          [](auto& stub, size_t n, auto done) { BeginAcquire(stub, n, std::move(done)); });
-  Compare("rpc Acquire with a policy", options, ports, [](auto& stub, size_t n, auto done) {
-    BeginAcquireWithPolicy(stub, n, std::move(done));
-  });
+          [](auto& stub, size_t n, auto done) { BeginAcquire(stub, n, false, std::move(done)); });
+  Compare("rpc Acquire with a policy", options, ports,
+          [](auto& stub, size_t n, auto done) { BeginAcquire(stub, n, true, std::move(done)); });
   Compare("rpc Report", options, ports,
           [](auto& stub, size_t n, auto done) { BeginReport(stub, n, 0, std::move(done)); });
   Compare("rpc Acquire, then Report", options, ports,

@@ -9,6 +9,7 @@
 
 #include "breaker/v1/breaker.grpc.pb.h"
 #include "gtest/gtest.h"
+#include "tests/support/channel.h"
 #include "tests/support/daemon_process.h"
 #include "tests/support/messages.h"
 #include "tests/support/temp_dir.h"
@@ -19,10 +20,7 @@ namespace {
 class DiskTest : public ::testing::Test {
  protected:
   static std::unique_ptr<v1::CircuitBreaker::Stub> Connect(const DaemonProcess& daemon) {
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    return v1::CircuitBreaker::NewStub(
-        grpc::CreateCustomChannel(daemon.target(), grpc::InsecureChannelCredentials(), arguments));
+    return v1::CircuitBreaker::NewStub(NewChannel(daemon.target()));
   }
 
   static void LimitFileSize(const DaemonProcess& daemon, rlim_t bytes) {

@@ -5,6 +5,7 @@
 #include "breaker/v1/breaker.grpc.pb.h"
 #include "google/protobuf/util/time_util.h"
 #include "gtest/gtest.h"
+#include "tests/support/channel.h"
 #include "tests/support/daemon_process.h"
 #include "tests/support/messages.h"
 
@@ -15,20 +16,12 @@ using google::protobuf::util::TimeUtil;
 
 constexpr int kRounds = 50;
 
-// A connection to this life of the daemon, and to none before it.
-std::unique_ptr<v1::CircuitBreaker::Stub> Connect(const DaemonProcess& daemon) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return v1::CircuitBreaker::NewStub(
-      grpc::CreateCustomChannel(daemon.target(), grpc::InsecureChannelCredentials(), arguments));
-}
-
 class Rounds : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(Rounds, CircuitStaysOpenWithTheSameNextAttempt) {
   // No snapshot helps: only what is written before the answer is there.
   DaemonProcess daemon({GetParam(), "--snapshot_interval=1h"});
-  auto stub = Connect(daemon);
+  auto stub = v1::CircuitBreaker::NewStub(NewChannel(daemon.target()));
   const auto call = [](auto rpc) {
     grpc::ClientContext context;
     const grpc::Status status = rpc(&context);
@@ -61,7 +54,7 @@ TEST_P(Rounds, CircuitStaysOpenWithTheSameNextAttempt) {
     }
     daemon.Kill();
     daemon.Restart();
-    stub = Connect(daemon);
+    stub = v1::CircuitBreaker::NewStub(NewChannel(daemon.target()));
 
     v1::CircuitStats after;
     call([&](auto* context) {

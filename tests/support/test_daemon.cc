@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "tests/support/channel.h"
 
 namespace breaker::testing {
 namespace {
@@ -40,10 +41,7 @@ void TestDaemon::Restart() {
 }
 
 std::shared_ptr<grpc::Channel> TestDaemon::NewChannel() const {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", daemon_->port()),
-                                   grpc::InsecureChannelCredentials(), arguments);
+  return breaker::NewChannel(absl::StrCat("127.0.0.1:", daemon_->port()));
 }
 
 v1::AcquireResponse TestDaemon::Acquire(const v1::AcquireRequest& request) {

@@ -6,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "gtest/gtest.h"
+#include "tests/support/channel.h"
 #include "tests/support/daemon_process.h"
 #include "tests/support/eventually.h"
 #include "tests/support/messages.h"
@@ -19,12 +20,6 @@ using grpc::health::v1::Health;
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 using ::testing::HasSubstr;
-
-std::shared_ptr<grpc::Channel> Connect(const DaemonProcess& daemon) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(daemon.target(), grpc::InsecureChannelCredentials(), arguments);
-}
 
 TEST(DaemonLifecycleTest, HealthIsServingForTheDaemonAndItsService) {
   const server::SystemClock clock;
@@ -42,7 +37,7 @@ TEST(DaemonLifecycleTest, HealthIsServingForTheDaemonAndItsService) {
 
 TEST(DaemonLifecycleTest, SignalTurnsHealthToNotServingAndDrainsBeforeTheEnd) {
   DaemonProcess daemon({"--drain_timeout=60s"});
-  const auto channel = Connect(daemon);
+  const auto channel = NewChannel(daemon.target());
   grpc::ClientContext context;
   const auto health = Health::NewStub(channel)->Watch(&context, HealthCheckRequest());
   HealthCheckResponse response;
@@ -60,7 +55,7 @@ TEST(DaemonLifecycleTest, SignalTurnsHealthToNotServingAndDrainsBeforeTheEnd) {
 
 TEST(DaemonLifecycleTest, DrainEndsCallsThatOutlastIt) {
   DaemonProcess daemon({"--drain_timeout=100ms"});
-  const auto channel = Connect(daemon);
+  const auto channel = NewChannel(daemon.target());
   grpc::ClientContext context;
   const auto health = Health::NewStub(channel)->Watch(&context, HealthCheckRequest());
   HealthCheckResponse response;
@@ -112,8 +107,9 @@ TEST(DaemonLifecycleTest, CountersAreStoredEverySnapshotInterval) {
   {
     grpc::ClientContext context;
     v1::ReportResponse response;
-    ASSERT_TRUE(
-        v1::CircuitBreaker::NewStub(Connect(daemon))->Report(&context, report, &response).ok());
+    ASSERT_TRUE(v1::CircuitBreaker::NewStub(NewChannel(daemon.target()))
+                    ->Report(&context, report, &response)
+                    .ok());
   }
   ASSERT_TRUE(Eventually([&] { return BytesOnDisk(daemon) > bytes; }));
   daemon.Kill();
@@ -122,7 +118,7 @@ TEST(DaemonLifecycleTest, CountersAreStoredEverySnapshotInterval) {
   grpc::ClientContext context;
   v1::CircuitStats stats;
   ASSERT_TRUE(
-      v1::CircuitBreaker::NewStub(Connect(daemon))
+      v1::CircuitBreaker::NewStub(NewChannel(daemon.target()))
           ->GetStats(&context, Text<v1::GetStatsRequest>("service: 's' operation: 'o'"), &stats)
           .ok());
   EXPECT_EQ(stats.success_count(), 1);
