@@ -15,6 +15,7 @@
 #include "tests/support/daemon_process.h"
 #include "tests/support/eventually.h"
 #include "tests/support/subprocess.h"
+#include "tests/support/temp_dir.h"
 
 namespace breaker {
 namespace {
@@ -149,13 +150,6 @@ class HttpServer {
 // The users of the demo: each guards curl, and every run of curl leaves a line in a file.
 class DemoTest : public BreakerctlTest {
  protected:
-  DemoTest() {
-    std::string path = std::filesystem::temp_directory_path() / "breaker-demo-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr) abort();
-    work_ = path;
-  }
-  ~DemoTest() override { std::filesystem::remove_all(work_); }
-
   std::unique_ptr<Subprocess> StartUser(int user, const std::string& command) {
     return Start({"exec", "demo/http", "--worker_id=user" + std::to_string(user),
                   "--policy=failure_threshold=5,minimum_request_count=5,permit_timeout=5m",
@@ -173,7 +167,8 @@ class DemoTest : public BreakerctlTest {
     return static_cast<int>(std::count(std::istreambuf_iterator<char>(runs), {}, '\n'));
   }
 
-  std::filesystem::path work_;
+  const TempDir dir_;
+  const std::filesystem::path work_{dir_.path()};
   HttpServer server_;
   std::string recovery_timeout_ = "10m";  // longer than any machine needs for the refusals
 };
