@@ -14,6 +14,10 @@ namespace {
 
 constexpr int kUsageError = 2;
 
+// Address space is reserved for all breakers that there may be, close to a KiB each.
+constexpr size_t kMaxBreakers = 100'000'000;
+constexpr int64_t kMaxPermits = 1'000'000'000;
+
 // Adds --name and BREAKERD_NAME. parse(text) stores the value and returns "", or says what the text
 // is not.
 template <typename Parse>
@@ -40,16 +44,17 @@ void AddText(CLI::App& app, const std::string& name, const std::string& type, st
 }
 
 template <typename Count>
-void AddCount(CLI::App& app, const std::string& name, Count& value, Count least,
+void AddCount(CLI::App& app, const std::string& name, Count& value, Count least, Count most,
               const std::string& help) {
-  Add(app, name, "COUNT", absl::StrCat(value), help, [&value, least](const std::string& text) {
-    Count parsed;
-    if (!absl::SimpleAtoi(text, &parsed) || parsed < least) {
-      return absl::StrCat("a whole number of at least ", least);
-    }
-    value = parsed;
-    return std::string();
-  });
+  Add(app, name, "COUNT", absl::StrCat(value), help,
+      [&value, least, most](const std::string& text) {
+        Count parsed;
+        if (!absl::SimpleAtoi(text, &parsed) || parsed < least || parsed > most) {
+          return absl::StrCat("a whole number in [", least, ", ", most, "]");
+        }
+        value = parsed;
+        return std::string();
+      });
 }
 
 void AddDuration(CLI::App& app, const std::string& name, absl::Duration& value,
@@ -89,9 +94,9 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
       });
   AddDuration(app, "snapshot_interval", options.snapshot_interval, absl::Milliseconds(10),
               "How often counters and windows are stored");
-  AddCount(app, "max_breakers", options.max_breakers, size_t{1},
+  AddCount(app, "max_breakers", options.max_breakers, size_t{1}, kMaxBreakers,
            "Breakers that there may be at once");
-  AddCount(app, "max_permits", options.max_permits, int64_t{0},
+  AddCount(app, "max_permits", options.max_permits, int64_t{0}, kMaxPermits,
            "Permits out at once; past it a closed circuit allows calls without one");
   AddDuration(app, "idle_ttl", options.idle_ttl, absl::ZeroDuration(),
               "Forget a closed breaker that was not used for so long; 0 = never");

@@ -35,13 +35,13 @@ std::string ByWhom(const Override& override) {
 
 Breaker::Breaker(Key key, PolicyPtr policy, PolicySource source, Instant now)
     : key_(std::move(key)),
-      policy_source_(source),
       policy_(std::move(policy)),
-      worker_policy_(source == PolicySource::kWorker ? policy_ : nullptr),
       last_used_(now.mono),
-      window_(policy_->monitoring_window),
       last_call_(now.mono),
-      next_attempt_(MonotonicTime::InfiniteFuture()) {}
+      next_attempt_(MonotonicTime::InfiniteFuture()),
+      policy_source_(source),
+      window_(policy_->monitoring_window),
+      worker_policy_(source == PolicySource::kWorker ? policy_ : nullptr) {}
 
 // ---------------------------------------------------------------------------------------------
 // Calls

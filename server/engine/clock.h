@@ -1,6 +1,7 @@
 #ifndef BREAKER_ENGINE_CLOCK_H_
 #define BREAKER_ENGINE_CLOCK_H_
 
+#include <atomic>
 #include <compare>
 #include <cstdint>
 #include <limits>
@@ -79,10 +80,18 @@ class Clock {
   virtual Instant Now() const = 0;
 };
 
-// The machine's clocks. The monotonic one goes on while the machine is suspended.
+// The machine's clocks. The monotonic one goes on while the machine is suspended; the wall clock is
+// read once a millisecond and runs with the monotonic one in between, for reading both takes twice
+// as long.
 class SystemClock : public Clock {
  public:
   Instant Now() const override;
+
+ private:
+  // How far the wall clock is ahead, and until when that holds. Two threads may note different
+  // readings of the same millisecond; either is right.
+  mutable std::atomic<int64_t> ahead_{0};
+  mutable std::atomic<int64_t> until_{std::numeric_limits<int64_t>::min()};
 };
 
 }  // namespace breaker::server

@@ -14,7 +14,8 @@ void PermitTable::Add(uint64_t id, const Permit& permit) {
     near_id_ = id;
     near_ = node;
   } else {
-    others_.emplace(id, node);
+    if (others_ == nullptr) others_ = std::make_unique<absl::flat_hash_map<uint64_t, Node>>();
+    others_->emplace(id, node);
   }
   newest_ = id;
 }
@@ -26,7 +27,7 @@ std::optional<Permit> PermitTable::Take(uint64_t id) {
   if (id == near_id_) {
     near_id_ = 0;
   } else {
-    others_.erase(id);
+    others_->erase(id);
   }
   if (node.older != 0) {
     Find(node.older)->newer = node.newer;
@@ -51,9 +52,9 @@ std::optional<Permit> PermitTable::TakeGrantedBy(MonotonicTime limit) {
 PermitTable::Node* PermitTable::Find(uint64_t id) {
   if (id == 0) return nullptr;
   if (id == near_id_) return &near_;
-  if (others_.empty()) return nullptr;
-  const auto it = others_.find(id);
-  return it == others_.end() ? nullptr : &it->second;
+  if (others_ == nullptr) return nullptr;
+  const auto it = others_->find(id);
+  return it == others_->end() ? nullptr : &it->second;
 }
 
 }  // namespace breaker::server

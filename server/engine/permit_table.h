@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "absl/container/flat_hash_map.h"
@@ -34,8 +35,10 @@ class PermitTable {
   // When the oldest one was granted. The table must not be empty.
   MonotonicTime oldest_granted_at() const { return oldest_granted_at_; }
 
-  size_t size() const { return others_.size() + (near_id_ != 0 ? 1 : 0); }
-  bool empty() const { return size() == 0; }
+  size_t size() const {
+    return (near_id_ != 0 ? 1 : 0) + (others_ == nullptr ? 0 : others_->size());
+  }
+  bool empty() const { return newest_ == 0; }
 
  private:
   // A list in order of grant is threaded through the permits by ids; 0 ends it.
@@ -52,7 +55,7 @@ class PermitTable {
   // a map, and each call the way to it through memory.
   uint64_t near_id_ = 0;  // 0 = the place is free
   Node near_ = {};
-  absl::flat_hash_map<uint64_t, Node> others_;
+  std::unique_ptr<absl::flat_hash_map<uint64_t, Node>> others_;  // null until they are needed
   uint64_t oldest_ = 0;
   uint64_t newest_ = 0;
   MonotonicTime oldest_granted_at_;

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/engine/arena.h"
 #include "server/engine/breaker.h"
 #include "server/engine/clock.h"
 #include "server/engine/key.h"
@@ -112,7 +113,8 @@ class Registry {
   // Called with the shard's mutex held.
   absl::StatusOr<Entry*> FindOrCreate(Shard& shard, const HashedKey& key, const Policy* policy,
                                       Instant now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
-  absl::StatusOr<Entry*> Insert(Shard& shard, std::unique_ptr<Entry> entry)
+  template <typename... Args>
+  absl::StatusOr<Entry*> Insert(Shard& shard, const HashedKey& key, Args&&... args)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
   void Erase(Shard& shard, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
   ResolvedPolicy Resolve(const KeyView& key, const PolicyPtr& worker_policy)
@@ -127,6 +129,7 @@ class Registry {
   const size_t max_breakers_;
   PermitPool permits_;
   std::atomic<size_t> size_{0};
+  Arena arena_;  // of the entries
   std::unique_ptr<Shard[]> shards_;
 
   Mutex policies_mu_;

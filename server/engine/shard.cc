@@ -5,31 +5,23 @@
 
 namespace breaker::server {
 
-void Shard::Init(PermitPool* permits, absl::Duration idle_ttl, uint64_t seed) {
+void Shard::Init(PermitPool* permits, size_t capacity, char* space, absl::Duration idle_ttl,
+                 uint64_t seed) {
   MutexLock lock(&mu);
   permits_ = permits;
+  entries_.emplace(capacity, space);
   idle_ttl_ = idle_ttl;
   random_.seed(seed);
 }
 
-Entry* Shard::Find(const HashedKey& key) {
-  entries_.prefetch(key);  // the control bytes and the slot together, not one after the other
-  const auto it = entries_.find(key);
-  return it == entries_.end() ? nullptr : it->get();
-}
-
-Entry& Shard::Insert(std::unique_ptr<Entry> entry) {
-  Entry& inserted = **entries_.insert(std::move(entry)).first;
-  Schedule(inserted, /*later_too=*/false);
-  return inserted;
-}
+Entry* Shard::Find(const HashedKey& key) { return entries_->Find(key.view, PlaceOf(key)); }
 
 void Shard::Erase(Entry& entry) {
   permits_->Return(static_cast<int64_t>(entry.breaker.in_flight()));
   Unschedule(entry);
   if (entry.dirty_at != Entry::kClean) dirty_[entry.dirty_at] = nullptr;
   gone_.push_back(entry.breaker.key());
-  entries_.erase(entries_.find(HashedKey(entry.breaker.key())));
+  entries_->Erase(&entry, PlaceOf(HashedKey(entry.breaker.key())));
 }
 
 void Shard::MarkDirty(Entry& entry) {

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <random>
 #include <utility>
@@ -12,11 +11,10 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/btree_set.h"
-#include "absl/container/flat_hash_set.h"
-#include "absl/hash/hash.h"
 #include "absl/time/time.h"
 #include "server/engine/breaker.h"
 #include "server/engine/clock.h"
+#include "server/engine/entry_table.h"
 #include "server/engine/key.h"
 #include "server/engine/mutex.h"
 
@@ -26,46 +24,31 @@ namespace breaker::server {
 // is answered.
 using Transitions = std::vector<BreakerTransition>;
 
-// A breaker's name with its hash, which is computed once a call: it tells the shard, and the place
-// in it.
-struct HashedKey {
-  explicit HashedKey(const KeyView& key) : view(key), hash(absl::HashOf(key)) {}
-
-  KeyView view;
-  size_t hash;
-};
-
-// A breaker and what the registry notes about it. Guarded by its shard's mutex.
-struct Entry {
-  template <typename... Args>
-  explicit Entry(Args&&... args) : breaker(std::forward<Args>(args)...) {}
-
-  static constexpr size_t kClean = SIZE_MAX;
-
-  // Fetches what a call will touch, all at once. Among a million breakers nothing of an entry is in
-  // a cache, and one miss after the other would cost more than all that is decided.
-  void Prefetch() const {
-    const char* const start = reinterpret_cast<const char*>(this);
-    for (size_t line = 0; line < sizeof(Entry); line += 64) __builtin_prefetch(start + line, 1);
-  }
-
-  Breaker breaker;
-  MonotonicTime scheduled = MonotonicTime::InfiniteFuture();  // its place among the deadlines
-  size_t dirty_at = kClean;                                   // its place among the dirty ones
-};
-
 // Some of a registry's breakers under one mutex: which there are, which of them have something due,
 // and which have changed since they were last stored. Only Registry uses it; it locks `mu` around
 // the calls that ask for it.
 class alignas(64) Shard {
  public:
-  // Must be called once, before anything else. `permits` is not owned.
-  void Init(PermitPool* permits, absl::Duration idle_ttl, uint64_t seed) ABSL_LOCKS_EXCLUDED(mu);
+  // Must be called once, before anything else. `space` is for a table of `capacity` entries.
+  // Neither that nor `permits` is owned.
+  void Init(PermitPool* permits, size_t capacity, char* space, absl::Duration idle_ttl,
+            uint64_t seed) ABSL_LOCKS_EXCLUDED(mu);
+
+  // Has memory fetch what Find will read. For before `mu` is locked.
+  void Prefetch(const HashedKey& key) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    entries_->Prefetch(PlaceOf(key));
+  }
 
   // Null if there is none.
   Entry* Find(const HashedKey& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
-  // The key must not be in use. The entry counts as stored until MarkDirty.
-  Entry& Insert(std::unique_ptr<Entry> entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  // The key must not be in use. Null if the shard is full. The entry counts as stored until
+  // MarkDirty.
+  template <typename... Args>
+  Entry* Insert(const HashedKey& key, Args&&... args) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    Entry* const entry = entries_->Insert(PlaceOf(key), std::forward<Args>(args)...);
+    if (entry != nullptr) Schedule(*entry, /*later_too=*/false);
+    return entry;
+  }
   void Erase(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
 
   // Runs act(breaker, context) and returns its result; adds the transitions that it caused to
@@ -87,7 +70,11 @@ class alignas(64) Shard {
     return result;
   }
 
-  const auto& entries() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) { return entries_; }
+  // Calls visit(Entry&) for each entry.
+  template <typename Visit>
+  void ForEach(Visit visit) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    entries_->ForEach(visit);
+  }
 
   // Notes that the entry is to be stored.
   void MarkDirty(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
@@ -113,25 +100,8 @@ class alignas(64) Shard {
   Mutex mu;
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    size_t operator()(const HashedKey& key) const { return key.hash; }
-    size_t operator()(const std::unique_ptr<Entry>& e) const {
-      return HashedKey(e->breaker.key()).hash;
-    }
-  };
-  struct Equal {
-    using is_transparent = void;
-    static KeyView KeyOf(const std::unique_ptr<Entry>& e) {
-      e->Prefetch();
-      return e->breaker.key();
-    }
-    static KeyView KeyOf(const HashedKey& key) { return key.view; }
-    template <typename A, typename B>
-    bool operator()(const A& a, const B& b) const {
-      return KeyOf(a) == KeyOf(b);
-    }
-  };
+  // What tells keys of one shard apart: Registry has chosen the shard by the top 8 bits.
+  static uint64_t PlaceOf(const HashedKey& key) { return key.hash << 8; }
 
   void Unschedule(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   void NoteFirstDeadline() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
@@ -140,7 +110,7 @@ class alignas(64) Shard {
   PermitPool* permits_ = nullptr;
   absl::Duration idle_ttl_;
 
-  absl::flat_hash_set<std::unique_ptr<Entry>, Hash, Equal> entries_ ABSL_GUARDED_BY(mu);
+  std::optional<EntryTable> entries_ ABSL_GUARDED_BY(mu);  // there from Init on
   // One place at most for an entry, at an instant not after its next deadline.
   absl::btree_set<std::pair<MonotonicTime, Entry*>> deadlines_ ABSL_GUARDED_BY(mu);
   std::vector<Entry*> dirty_ ABSL_GUARDED_BY(mu);  // null where the entry is gone

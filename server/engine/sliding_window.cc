@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 namespace breaker::server {
 namespace {
@@ -23,6 +24,7 @@ void SlidingWindow::Advance(MonotonicTime now) {
   if (!started_) return;
   const int64_t passed = now.nanos() - start_.nanos();
   if (passed < width_) return;
+  at(newest_) = std::exchange(current_, CallCounts{});
   const int64_t steps = passed / width_;
   for (int64_t i = 1; i <= std::min<int64_t>(steps, kBuckets); ++i) {
     CallCounts& oldest = at(newest_ + i);
@@ -40,7 +42,7 @@ void SlidingWindow::Record(const CallCounts& calls, MonotonicTime now) {
     started_ = true;
     start_ = now;
   }
-  Add(calls, at(newest_));
+  Add(calls, current_);
 }
 
 void SlidingWindow::Add(const CallCounts& calls, CallCounts& bucket) {
@@ -62,7 +64,8 @@ int64_t SlidingWindow::BucketStartingAt(MonotonicTime t) const {
 std::vector<SlidingWindow::Bucket> SlidingWindow::Save() const {
   std::vector<Bucket> buckets;
   for (int64_t bucket = std::max<int64_t>(0, newest_ - kBuckets + 1); bucket <= newest_; ++bucket) {
-    const CallCounts& counts = ring_[static_cast<size_t>(bucket % kBuckets)];
+    const CallCounts& counts =
+        bucket == newest_ ? current_ : ring_[static_cast<size_t>(bucket % kBuckets)];
     if (counts != CallCounts{}) buckets.push_back({StartOf(bucket), counts});
   }
   return buckets;
@@ -75,7 +78,7 @@ void SlidingWindow::Restore(const std::vector<Bucket>& buckets, MonotonicTime no
   start_ = buckets.back().start;
   for (const Bucket& bucket : buckets) {
     const int64_t number = BucketStartingAt(bucket.start);
-    if (number > newest_ - kBuckets) Add(bucket.counts, at(number));
+    if (number > newest_ - kBuckets) Add(bucket.counts, number == newest_ ? current_ : at(number));
   }
   Advance(now);
 }

@@ -24,8 +24,8 @@ struct CallCounts {
 // call is counted for at least the window's length minus one bucket and for at most its length.
 // Every counter stops at 2^32 - 1. Not thread-safe.
 //
-// Record is O(1); Advance is O(kBuckets) at
-// most and O(1) where less than a bucket's width has passed.
+// Record is O(1); Advance is O(kBuckets) at most and O(1) where less than a bucket's width has
+// passed.
 class SlidingWindow {
  public:
   static constexpr int kBuckets = 20;
@@ -64,8 +64,6 @@ class SlidingWindow {
   void Restore(const std::vector<Bucket>& buckets, MonotonicTime now);
 
  private:
-  using Ring = std::array<CallCounts, kBuckets>;
-
   CallCounts& at(int64_t bucket) { return ring_[static_cast<size_t>(bucket % kBuckets)]; }
 
   void Add(const CallCounts& calls, CallCounts& bucket);
@@ -74,8 +72,9 @@ class SlidingWindow {
   MonotonicTime start_;   // of the newest bucket
   int64_t newest_ = 0;    // its number
   bool started_ = false;  // the first call starts the first bucket
-  CallCounts counts_;     // sum over the ring
-  Ring ring_ = {};
+  CallCounts counts_;     // sum over all buckets
+  CallCounts current_;  // the newest bucket, here rather than in the ring, for calls to touch less
+  std::array<CallCounts, kBuckets> ring_ = {};  // the others; the newest one's place is empty
 };
 
 }  // namespace breaker::server

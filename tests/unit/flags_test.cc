@@ -66,7 +66,7 @@ TEST(FlagsTest, WrongValueIsNamedWithWhatIsAllowed) {
   EXPECT_THAT(ErrorOf("--durability=tape"),
               HasSubstr("--durability: \"tape\" is not process or disk"));
   EXPECT_THAT(ErrorOf("--max_breakers=0"),
-              HasSubstr("--max_breakers: \"0\" is not a whole number of at least 1"));
+              HasSubstr("--max_breakers: \"0\" is not a whole number in [1, 100000000]"));
   EXPECT_THAT(ErrorOf("--snapshot_interval=1"),
               HasSubstr("--snapshot_interval: \"1\" is not a length of time of at least 10ms"));
   EXPECT_THAT(ErrorOf("--drain_timeout=-1s"), HasSubstr("--drain_timeout: \"-1s\" is not"));
