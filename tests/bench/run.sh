@@ -12,10 +12,12 @@
 #   rpc        Acquire and Report against a no-op rpc
 #   start      a start with 1,000,000 stored breakers
 #   batch      ReportBatch against a no-op rpc
+#   cached     what a guarded call costs a worker whose client decides by itself
+#   guarded    guarded calls of one worker: that client, one that asks, a breaker in Redis
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-all_groups=(engine rpc start batch)
+all_groups=(engine rpc start batch cached guarded)
 groups=()
 quick=
 for argument in "$@"; do

@@ -1,0 +1,50 @@
+#ifndef BREAKER_TESTS_BENCH_CLIENTS_H_
+#define BREAKER_TESTS_BENCH_CLIENTS_H_
+
+#include <string>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "breaker/client.h"
+#include "tests/bench/server_process.h"
+
+namespace breaker::bench {
+
+// A policy under which nothing opens by chance and nothing recovers during a benchmark.
+inline Policy BenchPolicy() {
+  return {.failure_threshold = 5,
+          .recovery_timeout = absl::Hours(1),
+          .monitoring_window = absl::Seconds(60),
+          .minimum_request_count = 5};
+}
+
+inline ClientOptions CachedClient(const std::string& target,
+                                  const std::string& worker_id = "worker-1") {
+  return {.target = target, .worker_id = worker_id, .policy = BenchPolicy()};
+}
+
+// One that asks the daemon at each call, and gives a busy one its time.
+inline ClientOptions RemoteClient(const std::string& target) {
+  ClientOptions options = CachedClient(target);
+  options.rpc_timeout = absl::Seconds(10);
+  return options;
+}
+
+// Calls until the client decides by itself.
+inline void WarmUp(Client& client, const Key& key) {
+  constexpr int kCalls = 100;
+  constexpr absl::Duration kLocalCall = absl::Microseconds(10);
+  const absl::Time deadline = absl::Now() + absl::Seconds(10);
+  while (true) {
+    const absl::Time start = absl::Now();
+    for (int i = 0; i < kCalls; ++i) {
+      if (!client.Execute(key, [] {}).ok()) Die("a call was refused");
+    }
+    if (absl::Now() - start < kCalls * kLocalCall) return;
+    if (absl::Now() > deadline) Die("the client does not get to decide by itself");
+  }
+}
+
+}  // namespace breaker::bench
+
+#endif  // BREAKER_TESTS_BENCH_CLIENTS_H_
