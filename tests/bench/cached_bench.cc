@@ -47,11 +47,7 @@ constexpr int kGroup = 32;
 const Key& kKey = *new Key{"users", "get"};
 
 void MakeGroup(Client& client) {
-  for (int i = 0; i < kGroup; ++i) {
-    absl::StatusOr<Permit> permit = client.Acquire(kKey);
-    if (!permit.ok() || !permit->allowed()) Die("a call was refused");
-    permit->Success();
-  }
+  for (int i = 0; i < kGroup; ++i) MustAcquire(client, kKey).Success();
 }
 
 // Calls a second on so many threads.

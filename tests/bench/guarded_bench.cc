@@ -62,10 +62,8 @@ double Rate(int threads, absl::Duration length, const MakeCalls& make_calls) {
 MakeCalls ThroughClient(Client& client) {
   return [&client](int) {
     for (int i = 0; i < kCallsAtOnce; ++i) {
-      absl::StatusOr<Permit> permit = client.Acquire(kKey);
-      if (!permit.ok() || !permit->allowed()) Die("a call was refused");
-      if (permit->daemon_unavailable()) Die("the daemon did not answer in time");
-      if (CallDependency().ok()) permit->Success();
+      Permit permit = MustAcquire(client, kKey);
+      if (CallDependency().ok()) permit.Success();
     }
   };
 }

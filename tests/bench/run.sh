@@ -14,10 +14,13 @@
 #   batch      ReportBatch against a no-op rpc
 #   cached     what a guarded call costs a worker whose client decides by itself
 #   guarded    guarded calls of one worker: that client, one that asks, a breaker in Redis
+#   watch      from a trip until the last of many watchers knows, against a no-op push
+#   watchers   what 2,000 watchers cost the daemon; takes ten minutes, to see that nothing grows
+#   overshoot  calls that cached workers let through after a trip
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-all_groups=(engine rpc start batch cached guarded)
+all_groups=(engine rpc start batch cached guarded watch watchers overshoot)
 groups=()
 quick=
 for argument in "$@"; do
@@ -50,6 +53,9 @@ run_group() {
     case "$1" in
       engine) arguments=(--benchmark_min_time=0.05) ;;
       start) arguments=(--breakers=10000) ;;
+      watch) arguments=(--trips=20 --watchers 100 500) ;;
+      watchers) arguments=(--idle=2s --churn=5s) ;;
+      overshoot) arguments=(--rounds=3) ;;
       *) arguments=(--slices=3 --slice=300ms) ;;
     esac
   fi
