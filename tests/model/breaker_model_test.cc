@@ -137,7 +137,7 @@ class Pair {
   void Acquire() {
     const std::optional<bool> admits = model_.Admits();
     const bool would_probe = model_.state == State::kHalfOpen;
-    const Decision decision = breaker_->Acquire(context());
+    const Decision decision = breaker_->Acquire("w1", context());
     const bool admitted = decision.allowed && !decision.shadow;
     if (admits.has_value()) {
       ASSERT_EQ(admitted, *admits);
