@@ -6,7 +6,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "breaker/client.h"
-#include "tests/bench/server_process.h"
+#include "tests/bench/die.h"
 
 namespace breaker::bench {
 

@@ -16,6 +16,10 @@ def number(value):
     return f"{value:.3g}"
 
 
+def factor(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
 def measured(row):
     text = f"{number(row['measured'])} {row['unit']}".strip()
     more = [f"{name} {number(value)}" for name, value in row.get("distribution", {}).items()]
@@ -32,9 +36,8 @@ def ratio(row):
     if "ratio" not in row:
         return ""
     lowest, highest = row["ratio_range"]
-    if lowest == highest:
-        return f"{row['ratio']:.2f}"
-    return f"{row['ratio']:.2f} (slices {lowest:.2f}..{highest:.2f})"
+    text = factor(row["ratio"])
+    return text if lowest == highest else f"{text} (slices {factor(lowest)}..{factor(highest)})"
 
 
 def main():

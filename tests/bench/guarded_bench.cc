@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "breaker/client.h"
 #include "tests/bench/clients.h"
+#include "tests/bench/die.h"
 #include "tests/bench/options.h"
 #include "tests/bench/redis_breaker.h"
 #include "tests/bench/row.h"

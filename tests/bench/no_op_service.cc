@@ -3,6 +3,8 @@
 #include <deque>
 #include <utility>
 
+#include "absl/time/clock.h"
+
 namespace breaker::bench {
 
 using server::MutexLock;
@@ -115,7 +117,7 @@ grpc::ServerBidiReactor<v1::WatchRequest, v1::WatchResponse>* NoOpService::Watch
 
 grpc::ServerUnaryReactor* NoOpService::SetPush(grpc::CallbackServerContext* context,
                                                const v1::WatchResponse* request,
-                                               v1::WatchResponse*) {
+                                               google::protobuf::Empty*) {
   const MutexLock lock(&mu_);
   push_ = *request;
   return Finish(context);
@@ -127,7 +129,11 @@ grpc::ServerUnaryReactor* NoOpService::Push(grpc::CallbackServerContext* context
   response->set_state(v1::OPEN);
   response->set_disposition(v1::ReportResponse::COUNTED);
   response->set_generation(2);
+  const int64_t now = absl::GetCurrentTimeNanos();
   const MutexLock lock(&mu_);
+  auto* const time = push_.mutable_updates(0)->mutable_transition()->mutable_time();
+  time->set_seconds(now / 1'000'000'000);
+  time->set_nanos(static_cast<int32_t>(now % 1'000'000'000));
   for (NoOpStream* const stream : streams_) stream->Write(push_);
   return Finish(context);
 }

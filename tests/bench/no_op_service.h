@@ -27,7 +27,7 @@ class NoOpService : public NoOp::CallbackService {
       grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* SetPush(grpc::CallbackServerContext* context,
                                     const v1::WatchResponse* request,
-                                    v1::WatchResponse* response) override;
+                                    google::protobuf::Empty*) override;
   grpc::ServerUnaryReactor* Push(grpc::CallbackServerContext* context, const v1::ReportRequest*,
                                  v1::ReportResponse* response) override;
 

@@ -10,7 +10,7 @@
 #include <iterator>
 
 #include "absl/strings/str_cat.h"
-#include "tests/bench/server_process.h"
+#include "tests/bench/die.h"
 
 namespace breaker::bench {
 namespace {

@@ -21,7 +21,7 @@ struct Row {
   std::string against = {};
   double against_value = 0;
   std::optional<Ratio> ratio = {};
-  // What the ratio or, without one, the measured value should be, such as ">= 0.9"; empty = no aim.
+  // What the ratio should be, or with a unit the measured value, such as ">= 0.9"; empty = no aim.
   std::string target = {};
   // More of what was measured, such as {"p99", 12.5}.
   std::vector<std::pair<std::string, double>> distribution = {};

@@ -14,8 +14,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "breaker/v1/breaker.grpc.pb.h"
+#include "tests/bench/die.h"
 #include "tests/bench/row.h"
 #include "tests/bench/rpc_load.h"
+#include "tests/bench/server_process.h"
 #include "tests/support/temp_dir.h"
 
 namespace breaker::bench {

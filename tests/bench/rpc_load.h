@@ -13,7 +13,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "breaker/v1/breaker.grpc.pb.h"
@@ -44,14 +43,6 @@ struct Call {
   Request request;
   Response response;
 };
-
-inline void MustBeOk(const grpc::Status& status, const char* rpc) {
-  if (status.ok()) return;
-  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
-    Die(absl::StrCat("the server does not implement ", rpc));
-  }
-  Die(absl::StrCat(rpc, ": ", status.error_message()));
-}
 
 // Names one of the calls of a load: the n-th of all, in one of channels x depth lanes, each of
 // which has one call under way.
@@ -108,11 +99,6 @@ class Load {
   std::condition_variable idle_;
   size_t under_way_ = 0;
 };
-
-// The daemon and the no-op server, in one process beside this one.
-inline ServerProcess::Start DaemonAndNoOp(const std::string& data_dir) {
-  return [data_dir] { return std::vector<int>{ServeDaemon(data_dir), ServeNoOp()}; };
-}
 
 // Calls a second of the same kind.
 struct Comparison {

@@ -6,12 +6,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "server/daemon.h"
 #include "server/rpc/server_settings.h"
+#include "tests/bench/die.h"
 #include "tests/bench/no_op_service.h"
 
 namespace breaker::bench {
@@ -20,11 +20,6 @@ namespace {
 constexpr char kAnyPort[] = "127.0.0.1:0";
 
 }  // namespace
-
-void Die(const std::string& why) {
-  fprintf(stderr, "%s: %s\n", program_invocation_short_name, why.c_str());
-  _exit(1);
-}
 
 ForkedProcess::ForkedProcess(const std::function<void()>& main) : pid_(fork()) {
   if (pid_ < 0) Die("cannot fork");

@@ -10,9 +10,6 @@
 
 namespace breaker::bench {
 
-// Prints why the benchmark cannot go on, and ends the process.
-[[noreturn]] void Die(const std::string& why);
-
 // A child process that lives as long as the object, and not longer than its parent.
 class ForkedProcess {
  public:
@@ -59,6 +56,11 @@ class ServerProcess {
 int ServeDaemon(const std::string& data_dir);
 // The daemon's settings and messages, and nothing done: see no_op.proto.
 int ServeNoOp();
+
+// Both in one process, in this order.
+inline ServerProcess::Start DaemonAndNoOp(const std::string& data_dir) {
+  return [data_dir] { return std::vector<int>{ServeDaemon(data_dir), ServeNoOp()}; };
+}
 
 }  // namespace breaker::bench
 

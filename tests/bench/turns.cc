@@ -7,9 +7,11 @@
 namespace breaker::bench {
 
 double Quantile(std::vector<double> values, double share) {
-  const size_t rank = std::min(values.size() - 1, static_cast<size_t>(share * values.size()));
-  std::nth_element(values.begin(), values.begin() + rank, values.end());
-  return values[rank];
+  std::sort(values.begin(), values.end());
+  const double rank = share * static_cast<double>(values.size() - 1);
+  const auto below = static_cast<size_t>(rank);
+  const size_t above = std::min(below + 1, values.size() - 1);
+  return values[below] + (rank - static_cast<double>(below)) * (values[above] - values[below]);
 }
 
 Ratio RatioOf(const std::vector<double>& ours, const std::vector<double>& theirs) {

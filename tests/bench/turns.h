@@ -6,7 +6,7 @@
 
 namespace breaker::bench {
 
-// Of values that are not all there is to know: not empty, in any order. `share` is in [0, 1].
+// Of at least one value, in any order. `share` is in [0, 1]; what lies between two is interpolated.
 double Quantile(std::vector<double> values, double share);
 inline double Median(const std::vector<double>& values) { return Quantile(values, 0.5); }
 

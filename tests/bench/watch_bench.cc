@@ -21,8 +21,8 @@
 #include "absl/time/time.h"
 #include "breaker/v1/breaker.grpc.pb.h"
 #include "no_op.grpc.pb.h"
+#include "tests/bench/die.h"
 #include "tests/bench/row.h"
-#include "tests/bench/rpc_load.h"
 #include "tests/bench/server_process.h"
 #include "tests/bench/turns.h"
 #include "tests/bench/watcher.h"
@@ -197,7 +197,7 @@ void MeasurePush(const ServerProcess& server, int watchers, int trips) {
   trip();
   {
     grpc::ClientContext context;
-    v1::WatchResponse ignored;
+    google::protobuf::Empty ignored;
     MustBeOk(no_op.SetPush(&context, audience.last_message(), &ignored), "SetPush");
   }
   const v1::ReportRequest push_request = breakers.Failure(0);

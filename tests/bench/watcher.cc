@@ -1,6 +1,6 @@
 #include "tests/bench/watcher.h"
 
-#include "tests/bench/rpc_load.h"
+#include "tests/bench/die.h"
 
 namespace breaker::bench {
 
