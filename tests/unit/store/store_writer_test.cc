@@ -71,7 +71,7 @@ class StoreWriterTest : public testing::Test {
   void Batch(uint64_t sequence) {
     OutcomeRun run;
     run.run = {kSession, BatchPosition(sequence, 1)};
-    registry_.ReportBatch(kSession, sequence, {{Op(1), run}}, kClock.Now(), &changes_);
+    registry_.ReportBatch(kSession, sequence, {KeyedRun(Op(1), run)}, kClock.Now(), &changes_);
   }
   void Open(const Key& key) {
     Changes changes;
