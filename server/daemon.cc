@@ -60,7 +60,7 @@ absl::Status Daemon::Load() {
   StoreWriterOptions writer;
   writer.snapshot_interval = options_.snapshot_interval;
   writer.restore_policy = [this](const StoredPolicy& stored) {
-    Transitions none;  // a policy that comes before every breaker changes none
+    Changes none;  // a policy that comes before every breaker changes none
     registry_->SetPolicy(stored.key, stored.policy, clock_->Now(), &none);
   };
   writer_ = std::make_unique<StoreWriter>(&store_, registry_.get(), clock_, std::move(writer));
@@ -69,9 +69,10 @@ absl::Status Daemon::Load() {
 }
 
 absl::Status Daemon::Serve() {
-  publisher_ = std::make_unique<Publisher>(writer_.get());
-  circuit_breaker_service_ =
-      std::make_unique<CircuitBreakerService>(registry_.get(), publisher_.get(), clock_);
+  hub_ = std::make_unique<WatchHub>(options_.watch_heartbeat, clock_);
+  publisher_ = std::make_unique<Publisher>(writer_.get(), hub_.get());
+  circuit_breaker_service_ = std::make_unique<CircuitBreakerService>(
+      registry_.get(), publisher_.get(), hub_.get(), clock_);
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -96,6 +97,7 @@ absl::Status Daemon::Serve() {
 void Daemon::Shutdown() {
   if (server_ != nullptr) {
     server_->GetHealthCheckService()->Shutdown();
+    hub_->Close();
     server_->Shutdown(std::chrono::system_clock::now() +
                       absl::ToChronoNanoseconds(options_.drain_timeout));
     server_->Wait();

@@ -15,6 +15,7 @@
 #include "server/engine/registry.h"
 #include "server/publisher.h"
 #include "server/rpc/circuit_breaker_service.h"
+#include "server/rpc/watch_hub.h"
 #include "server/store/rocksdb_store.h"
 #include "server/store/store_writer.h"
 #include "server/ticker.h"
@@ -30,6 +31,7 @@ struct DaemonOptions {
   size_t max_breakers = 100'000;
   int64_t max_permits = 1'000'000;
   absl::Duration idle_ttl = absl::Hours(24);  // 0 = never
+  absl::Duration watch_heartbeat = absl::Seconds(1);
   absl::Duration drain_timeout = absl::Seconds(10);
 };
 
@@ -48,8 +50,9 @@ class Daemon {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  // Drains: reports NOT_SERVING, takes no new calls, lets those under way end within drain_timeout,
-  // stores everything and closes the store. May be called again, from one thread at a time.
+  // Drains: reports NOT_SERVING, ends the Watch streams, takes no new calls, lets those under way
+  // end within drain_timeout, stores everything and closes the store. May be called again, from one
+  // thread at a time.
   void Shutdown();
 
   // The port that was opened.
@@ -71,6 +74,7 @@ class Daemon {
   RocksDbStore store_;
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<StoreWriter> writer_;
+  std::unique_ptr<WatchHub> hub_;
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<Ticker> ticker_;
   std::unique_ptr<CircuitBreakerService> circuit_breaker_service_;

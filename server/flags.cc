@@ -100,6 +100,8 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
            "Permits out at once; past it a closed circuit allows calls without one");
   AddDuration(app, "idle_ttl", options.idle_ttl, absl::ZeroDuration(),
               "Forget a closed breaker that was not used for so long; 0 = never");
+  AddDuration(app, "watch_heartbeat", options.watch_heartbeat, absl::Milliseconds(10),
+              "How long a Watch stream is silent at most");
   AddDuration(app, "drain_timeout", options.drain_timeout, absl::ZeroDuration(),
               "How long calls under way may take to end after SIGTERM");
 

@@ -8,22 +8,32 @@
 
 namespace breaker::server {
 
-void Publisher::Publish(const Transitions& transitions, StoreWriter::Done done) {
-  std::vector<Key> keys;
-  keys.reserve(transitions.size());
-  for (const BreakerTransition& changed : transitions) {
-    const Transition& transition = changed.transition;
+void Publisher::Publish(Changes changes, StoreWriter::Done done) {
+  std::vector<Key> transitioned;
+  for (const BreakerChange& change : changes) {
+    if (!change.transition.has_value()) continue;
+    const Transition& transition = *change.transition;
     Log(LogLevel::kInfo, "transition",
-        {{"service", changed.key.service},
-         {"operation", changed.key.operation},
+        {{"service", change.key.service},
+         {"operation", change.key.operation},
          {"from", Name(transition.from)},
          {"to", Name(transition.to)},
          {"cause", Name(transition.cause)},
          {"generation", absl::StrCat(transition.generation)},
          {"reason", transition.reason}});
-    keys.push_back(changed.key);
+    transitioned.push_back(change.key);
   }
-  writer_->Persist(keys, std::move(done));
+  if (transitioned.empty()) {
+    hub_->Notify(std::move(changes));
+    std::move(done)();
+    return;
+  }
+  // Nobody hears of a state that a crash could take back.
+  writer_->Persist(transitioned,
+                   [hub = hub_, changes = std::move(changes), done = std::move(done)]() mutable {
+                     hub->Notify(std::move(changes));
+                     std::move(done)();
+                   });
 }
 
 }  // namespace breaker::server

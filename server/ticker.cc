@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <chrono>
+#include <utility>
 
 namespace breaker::server {
 namespace {
@@ -32,9 +33,9 @@ void Ticker::Run() {
       if (!stop_) stopped_.wait_for(mu_, kInterval);
       if (stop_) return;
     }
-    Transitions transitions;
-    registry_->Tick(clock_->Now(), &transitions);
-    if (!transitions.empty()) publisher_->Publish(transitions, [] {});
+    Changes changes;
+    registry_->Tick(clock_->Now(), &changes);
+    if (!changes.empty()) publisher_->Publish(std::move(changes), [] {});
   }
 }
 

@@ -46,7 +46,7 @@ Breaker::Breaker(Key key, PolicyPtr policy, PolicySource source, Instant now)
 // ---------------------------------------------------------------------------------------------
 // Calls
 
-Decision Breaker::Acquire(const Context& context) {
+Decision Breaker::Acquire(absl::string_view worker_id, const Context& context) {
   Advance(context);
   last_used_ = context.now.mono;
   switch (state_) {
@@ -55,21 +55,23 @@ Decision Breaker::Acquire(const Context& context) {
       if (admitted < 1 && absl::Uniform(context.random, 0.0, 1.0) >= admitted) {
         return Refuse(ShortRetryAfter(policy_->recovery_ramp));
       }
-      return Grant(/*probe=*/false, context);
+      return Grant(worker_id, /*probe=*/false, context);
     }
     case State::kOpen:
       break;
     case State::kHalfOpen:
-      if (probes_in_flight_ < policy_->half_open_max_probes) return Grant(/*probe=*/true, context);
+      if (probes_.size() < policy_->half_open_max_probes) {
+        return Grant(worker_id, /*probe=*/true, context);
+      }
       break;
   }
   return Refuse(RetryAfter(context.now.mono));
 }
 
-Decision Breaker::Grant(bool probe, const Context& context) {
+Decision Breaker::Grant(absl::string_view worker_id, bool probe, const Context& context) {
   const uint64_t id = context.permits.Grant(probe);
   if (id != 0) permits_.Add(id, Permit{context.now.mono, generation_, probe});
-  if (probe) ++probes_in_flight_;
+  if (probe) probes_.push_back({id, std::string(worker_id)});
   Decision decision;
   decision.allowed = true;
   decision.permit_id = id;
@@ -107,7 +109,7 @@ ReportResult Breaker::Report(const CallReport& report, const Context& context) {
     if (!permit.has_value()) return result(Disposition::kUnknownPermit);
     context.permits.Return(1);
     late = permit->generation != generation_;
-    if (permit->probe && !late) --probes_in_flight_;
+    if (permit->probe && !late) ProbeEnded(report.permit_id);
   }
   if (late) {
     ++lifetime_.stale;
@@ -118,43 +120,103 @@ ReportResult Breaker::Report(const CallReport& report, const Context& context) {
     return result(Disposition::kCounted);
   }
 
-  const bool slow = report.duration > policy_->expected_response_time;
-  const bool failed =
-      report.outcome == Outcome::kFailure || (slow && policy_->slow_calls_are_failures);
-  Count(report, failed, slow, context);
   if (state_ == State::kHalfOpen) {
-    CountProbe(report, failed, context);
-  } else if (!overridden()) {
-    Trip(context);
+    CountProbe(report, context);
+  } else {
+    const bool slow = report.duration > policy_->expected_response_time;
+    CountClosed(CallsOf(report.worker_id, report.outcome, slow, report.error), 1, context);
   }
   return result(Disposition::kCounted);
 }
 
-void Breaker::Count(const CallReport& report, bool failed, bool slow, const Context& context) {
-  window_.Record(CallCounts{.successes = !failed, .failures = failed, .slow = slow},
+RunResult Breaker::ReportRun(const OutcomeRun& run, const Context& context) {
+  Advance(context);
+  last_used_ = context.now.mono;
+  if (!IsNew(run.run)) return RunResult{};
+  const bool current = run.generation == 0 || run.generation == generation_;
+  RunResult result;
+  if (current && state_ == State::kClosed) {
+    if (run.outcome == Outcome::kIgnored) {
+      lifetime_.ignored += run.count;
+      result.counted = run.count;
+    } else {
+      const uint32_t quick = run.count - run.slow_count;
+      result.counted =
+          CountClosed(CallsOf(run.worker_id, run.outcome, false, run.error), quick, context);
+      if (state_ == State::kClosed) {
+        result.counted += CountClosed(CallsOf(run.worker_id, run.outcome, true, run.error),
+                                      run.slow_count, context);
+      }
+    }
+  }
+  result.stale = run.count - result.counted;
+  lifetime_.stale += result.stale;
+  return result;
+}
+
+Breaker::Calls Breaker::CallsOf(absl::string_view worker_id, Outcome outcome, bool slow,
+                                absl::string_view error) const {
+  const bool failed = outcome == Outcome::kFailure || (slow && policy_->slow_calls_are_failures);
+  return Calls{worker_id, outcome, slow, failed, error};
+}
+
+uint32_t Breaker::CountClosed(const Calls& calls, uint32_t count, const Context& context) {
+  if (count == 0) return 0;
+  NoteWorker(calls);
+  std::optional<TripAfter> trip;
+  if (!overridden()) {
+    TripEvidence evidence;
+    evidence.window = window_.counts();
+    evidence.consecutive_failures = consecutive_failures_;
+    if (seen_workers_ != nullptr) {
+      evidence.failing_workers = seen_workers_->failing.Count(window_.bucket());
+      evidence.slow_workers = seen_workers_->slow.Count(window_.bucket());
+    }
+    evidence.minimum_waived = ramping_;
+    trip = CallsUntilTrip(evidence, {calls.failed, calls.slow}, count, *policy_);
+  }
+  if (trip.has_value()) count = trip->calls;
+  Count(calls, count, context);
+  if (trip.has_value()) {
+    Open(trip->trip.cause, std::move(trip->trip.reason), ramping_ ? failed_recoveries_ + 1 : 0,
+         context);
+  }
+  return count;
+}
+
+void Breaker::NoteWorker(const Calls& calls) {
+  if (!calls.failed && !calls.slow) return;
+  if (seen_workers_ == nullptr) seen_workers_ = std::make_unique<SeenWorkers>();
+  if (calls.failed) seen_workers_->failing.Record(calls.worker_id, window_.bucket());
+  if (calls.slow) seen_workers_->slow.Record(calls.worker_id, window_.bucket());
+}
+
+void Breaker::Count(const Calls& calls, uint32_t count, const Context& context) {
+  window_.Record(CallCounts{.successes = calls.failed ? 0 : count,
+                            .failures = calls.failed ? count : 0,
+                            .slow = calls.slow ? count : 0},
                  context.now.mono);
   last_call_ = context.now.mono;
-  if (failed || slow) {
-    if (seen_workers_ == nullptr) seen_workers_ = std::make_unique<SeenWorkers>();
-    if (failed) seen_workers_->failing.Record(report.worker_id, window_.bucket());
-    if (slow) seen_workers_->slow.Record(report.worker_id, window_.bucket());
-  }
-  if (failed) {
-    ++consecutive_failures_;
-    ++lifetime_.failures;
+  if (calls.failed) {
+    consecutive_failures_ = AddSaturating(consecutive_failures_, count);
+    lifetime_.failures += count;
     last_failure_time_ = context.now.wall;
-    const bool only_slow = report.outcome != Outcome::kFailure && report.error.empty();
+    const bool only_slow = calls.outcome != Outcome::kFailure && calls.error.empty();
     last_failure_error_.assign(
-        only_slow ? "slow call" : std::string_view(report.error.data(), report.error.size()));
+        only_slow ? "slow call" : std::string_view(calls.error.data(), calls.error.size()));
   } else {
     consecutive_failures_ = 0;
-    ++lifetime_.successes;
+    lifetime_.successes += count;
     last_success_time_ = context.now.wall;
   }
 }
 
-void Breaker::CountProbe(const CallReport& report, bool failed, const Context& context) {
-  if (failed) {
+void Breaker::CountProbe(const CallReport& report, const Context& context) {
+  const bool slow = report.duration > policy_->expected_response_time;
+  const Calls call = CallsOf(report.worker_id, report.outcome, slow, report.error);
+  NoteWorker(call);
+  Count(call, 1, context);
+  if (call.failed) {
     Open(Cause::kProbeFailed,
          absl::StrCat("a probe by worker \"", report.worker_id, "\" failed after ",
                       Words(report.duration),
@@ -170,18 +232,35 @@ void Breaker::CountProbe(const CallReport& report, bool failed, const Context& c
         context);
 }
 
-void Breaker::Trip(const Context& context) {
-  TripEvidence evidence;
-  evidence.window = window_.counts();
-  evidence.consecutive_failures = consecutive_failures_;
-  if (seen_workers_ != nullptr) {
-    evidence.failing_workers = seen_workers_->failing.Count(window_.bucket());
-    evidence.slow_workers = seen_workers_->slow.Count(window_.bucket());
+void Breaker::ProbeEnded(uint64_t permit_id) {
+  const auto it = std::find_if(probes_.begin(), probes_.end(), [permit_id](const Probe& probe) {
+    return probe.permit_id == permit_id;
+  });
+  if (it != probes_.end()) probes_.erase(it);
+}
+
+void Breaker::GiveBackProbes(absl::string_view worker_id, const Context& context) {
+  Advance(context);
+  for (size_t i = probes_.size(); i-- > 0;) {
+    if (probes_[i].worker_id != worker_id) continue;
+    if (permits_.Take(probes_[i].permit_id).has_value()) context.permits.Return(1);
+    ++lifetime_.ignored;
+    probes_.erase(probes_.begin() + static_cast<ptrdiff_t>(i));
   }
-  evidence.minimum_waived = ramping_;
-  std::optional<server::Trip> trip = ShouldTrip(evidence, *policy_);
-  if (!trip.has_value()) return;
-  Open(trip->cause, std::move(trip->reason), ramping_ ? failed_recoveries_ + 1 : 0, context);
+}
+
+bool Breaker::IsNew(const AppliedRun& run) {
+  if (run.session == 0) return true;
+  if (applied_ == nullptr) {
+    applied_ = std::make_unique<absl::flat_hash_map<uint64_t, BatchPosition>>();
+  }
+  if (applied_->size() >= kMaxAppliedRuns && !applied_->contains(run.session)) {
+    applied_->erase(applied_->begin());
+  }
+  BatchPosition& last = (*applied_)[run.session];
+  if (run.position <= last) return false;
+  last = run.position;
+  return true;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -212,10 +291,12 @@ void Breaker::Advance(const Context& context) {
 
 void Breaker::AbandonPermits(const Context& context) {
   const MonotonicTime limit = context.now.mono - policy_->permit_timeout;
-  while (const std::optional<Permit> permit = permits_.TakeGrantedBy(limit)) {
+  while (!permits_.empty() && permits_.oldest_granted_at() <= limit) {
+    const uint64_t id = permits_.oldest();
+    const std::optional<Permit> permit = permits_.Take(id);
     context.permits.Return(1);
     ++lifetime_.abandoned;
-    if (permit->probe && permit->generation == generation_) --probes_in_flight_;
+    if (permit->probe && permit->generation == generation_) ProbeEnded(id);
   }
 }
 
@@ -271,7 +352,7 @@ void Breaker::TransitionTo(State to, Cause cause, std::string reason, const Cont
   state_ = to;
   last_used_ = context.now.mono;
   next_attempt_ = MonotonicTime::InfiniteFuture();
-  probes_in_flight_ = 0;
+  probes_.clear();
   probe_successes_ = 0;
   ramping_ = false;
 }
@@ -310,18 +391,20 @@ void Breaker::ClearWindow() {
 // ---------------------------------------------------------------------------------------------
 // Policies and operators
 
-void Breaker::SetPolicy(PolicyPtr policy, PolicySource source, PolicyPtr worker_policy,
+bool Breaker::SetPolicy(PolicyPtr policy, PolicySource source, PolicyPtr worker_policy,
                         const Context& context) {
   Advance(context);
-  const absl::Duration old_window = policy_->monitoring_window;
-  policy_ = std::move(policy);
+  const PolicyPtr old = std::exchange(policy_, std::move(policy));
   policy_source_ = source;
   worker_policy_ = std::move(worker_policy);
-  if (policy_->monitoring_window != old_window) {
+  if (*policy_ == *old) return false;
+  ++policy_version_;
+  if (policy_->monitoring_window != old->monitoring_window) {
     window_ = SlidingWindow(policy_->monitoring_window);
     seen_workers_.reset();
   }
   if (state_ == State::kOpen && !overridden()) SetNextAttempt();
+  return true;
 }
 
 void Breaker::SetOverride(Override override, const Context& context) {
@@ -358,151 +441,6 @@ void Breaker::Force(Cause cause, std::string reason, const Context& context) {
     failed_recoveries_ = 0;
   } else {
     Close(cause, std::move(reason), context);
-  }
-}
-
-// ---------------------------------------------------------------------------------------------
-// What others see and keep
-
-bool Breaker::idle() const {
-  return state_ == State::kClosed && !ramping_ && !overridden() && permits_.empty();
-}
-
-std::vector<Transition> Breaker::LastTransitions(uint64_t count) const {
-  if (transitions_ == nullptr) return {};
-  const size_t kept = std::min<uint64_t>(count, transitions_->size());
-  return {transitions_->end() - static_cast<ptrdiff_t>(kept), transitions_->end()};
-}
-
-BreakerStats Breaker::Stats(Instant now) {
-  BreakerStats stats;
-  stats.key = key_;
-  stats.state = state_;
-  stats.window = window_.counts();
-  stats.last_failure_time = last_failure_time_;
-  stats.last_success_time = last_success_time_;
-  if (state_ != State::kClosed) stats.retry_after = RetryAfter(now.mono);
-  if (state_ == State::kOpen && !overridden()) {
-    stats.next_attempt_time = OpenedAt(now) + (next_attempt_ - opened_at_);
-  }
-  stats.consecutive_failures = consecutive_failures_;
-  stats.in_flight = static_cast<uint32_t>(permits_.size());
-  if (seen_workers_ != nullptr) {
-    stats.failing_workers = seen_workers_->failing.Count(window_.bucket());
-  }
-  stats.generation = generation_;
-  stats.lifetime = lifetime_;
-  stats.policy = policy_;
-  stats.policy_source = policy_source_;
-  if (override_ != nullptr) stats.override = override_->what;
-  stats.recent_transitions = LastTransitions(kMaxRecentTransitions);
-  std::reverse(stats.recent_transitions.begin(), stats.recent_transitions.end());
-  stats.last_failure_error = last_failure_error_;
-  stats.ramp_fraction = Ramp(now.mono);
-  return stats;
-}
-
-BreakerSnapshot Breaker::Save(Instant now) {
-  window_.Advance(now.mono);
-  BreakerSnapshot saved;
-  saved.key = key_;
-  saved.state = state_;
-  saved.generation = generation_;
-  saved.lifetime = lifetime_;
-  saved.last_failure_time = last_failure_time_;
-  saved.last_success_time = last_success_time_;
-  saved.last_failure_error = last_failure_error_;
-  saved.transitions = LastTransitions(kMaxRecentTransitions);
-  if (worker_policy_ != nullptr) saved.worker_policy = *worker_policy_;
-  if (override_ != nullptr) saved.override = override_->what;
-  saved.monitoring_window = policy_->monitoring_window;
-  for (const SlidingWindow::Bucket& bucket : window_.Save()) {
-    saved.window.push_back({now.WallAt(bucket.start), bucket.counts});
-  }
-  saved.consecutive_failures = consecutive_failures_;
-  if (consecutive_failures_ > 0) saved.last_call_time = now.WallAt(last_call_);
-  if (seen_workers_ != nullptr) {
-    const auto save = [&](DistinctWorkers& workers) {
-      std::vector<BreakerSnapshot::SeenWorker> seen;
-      for (auto& [worker_id, bucket] : workers.Save(window_.bucket())) {
-        seen.push_back({worker_id, now.WallAt(window_.StartOf(bucket))});
-      }
-      return seen;
-    };
-    saved.failing_workers = save(seen_workers_->failing);
-    saved.slow_workers = save(seen_workers_->slow);
-  }
-  if (state_ == State::kOpen && !overridden()) {
-    saved.opened_at = OpenedAt(now);
-    saved.jitter_draw = jitter_draw_;
-  }
-  saved.failed_recoveries = failed_recoveries_;
-  saved.probe_successes = probe_successes_;
-  if (ramping_) saved.ramp_started_at = now.WallAt(ramp_started_at_);
-  return saved;
-}
-
-Breaker::Breaker(BreakerSnapshot saved, PolicyPtr policy, PolicySource source, Instant now)
-    : Breaker(std::move(saved.key), std::move(policy), source, now) {
-  // A wall clock that was set back must not put anything into the future.
-  const auto past = [&now](WallTime t) { return now.MonoAt(std::min(t, now.wall)); };
-
-  state_ = saved.state;
-  generation_ = saved.generation;
-  lifetime_ = saved.lifetime;
-  last_failure_time_ = saved.last_failure_time;
-  last_success_time_ = saved.last_success_time;
-  last_failure_error_ = std::move(saved.last_failure_error);
-  if (!saved.transitions.empty()) {
-    transitions_ = std::make_unique<std::vector<Transition>>(std::move(saved.transitions));
-  }
-  if (saved.worker_policy.has_value() && worker_policy_ == nullptr) {
-    worker_policy_ = std::make_shared<const Policy>(*saved.worker_policy);
-  }
-  if (saved.override.has_value()) {
-    const std::optional<WallTime>& end = saved.override->expires_at;
-    override_ = std::make_unique<ActiveOverride>(ActiveOverride{
-        *saved.override, end.has_value() ? now.MonoAt(*end) : MonotonicTime::InfiniteFuture()});
-  }
-
-  if (saved.monitoring_window == policy_->monitoring_window) {
-    // The window moves as a whole, so that calls and workers leave it together.
-    const absl::Duration ahead =
-        saved.window.empty() ? absl::ZeroDuration()
-                             : std::max(absl::ZeroDuration(), saved.window.back().start - now.wall);
-    std::vector<SlidingWindow::Bucket> buckets;
-    for (const auto& bucket : saved.window) {
-      buckets.push_back({now.MonoAt(bucket.start - ahead), bucket.counts});
-    }
-    window_.Restore(buckets, now.mono);
-    const auto restore = [&](const std::vector<BreakerSnapshot::SeenWorker>& seen,
-                             DistinctWorkers& workers) {
-      for (const auto& worker : seen) {
-        const MonotonicTime seen_at = now.MonoAt(worker.time - ahead);
-        workers.Record(worker.worker_id, window_.BucketStartingAt(seen_at));
-      }
-    };
-    if (!saved.failing_workers.empty() || !saved.slow_workers.empty()) {
-      seen_workers_ = std::make_unique<SeenWorkers>();
-      restore(saved.failing_workers, seen_workers_->failing);
-      restore(saved.slow_workers, seen_workers_->slow);
-    }
-  }
-  consecutive_failures_ = saved.consecutive_failures;
-  if (saved.last_call_time.has_value()) last_call_ = past(*saved.last_call_time);
-
-  failed_recoveries_ = saved.failed_recoveries;
-  probe_successes_ = saved.probe_successes;
-  if (state_ == State::kOpen && !overridden()) {
-    // A record that lacks the time must not stay OPEN for ever.
-    opened_at_wall_ = std::min(saved.opened_at.value_or(now.wall), now.wall);
-    opened_at_ = now.MonoAt(opened_at_wall_);
-    jitter_draw_ = saved.jitter_draw;
-    SetNextAttempt();
-  }
-  if (saved.ramp_started_at.has_value()) {
-    ramping_ = true;
-    ramp_started_at_ = past(*saved.ramp_started_at);
   }
 }
 

@@ -9,11 +9,15 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/engine/change.h"
 #include "server/engine/clock.h"
 #include "server/engine/distinct_workers.h"
 #include "server/engine/key.h"
+#include "server/engine/outcome_run.h"
 #include "server/engine/permit_ids.h"
 #include "server/engine/permit_table.h"
 #include "server/engine/policy.h"
@@ -108,7 +112,7 @@ struct Context {
 };
 
 // One circuit breaker: CLOSED, OPEN or HALF_OPEN, with its policy, window, permits and history. The
-// whole of what it decides is in breaker.cc.
+// whole of what it decides is in breaker.cc; what others see and keep of it in breaker_state.cc.
 //
 // Not thread-safe: its owner guards it. Calls that take a Context first let time take its course
 // (abandoned permits, an override that expires, an OPEN time that is over), so that every answer is
@@ -124,11 +128,18 @@ class Breaker {
   Breaker(const Breaker&) = delete;
   Breaker& operator=(const Breaker&) = delete;
 
-  // Whether a call may be made.
-  Decision Acquire(const Context& context);
+  // Whether a call by this worker may be made.
+  Decision Acquire(absl::string_view worker_id, const Context& context);
 
   // Counts a call and looks at the rules.
   ReportResult Report(const CallReport& report, const Context& context);
+
+  // Counts calls made without permits, as if they were reported one after the other, unless the run
+  // is not newer than the last one of its session. O(log count).
+  RunResult ReportRun(const OutcomeRun& run, const Context& context);
+
+  // Takes the probes that the worker holds as reported to be ignored.
+  void GiveBackProbes(absl::string_view worker_id, const Context& context);
 
   // Lets time take its course.
   void Advance(const Context& context);
@@ -138,8 +149,8 @@ class Breaker {
 
   // Puts another policy in effect, without losing counts; another monitoring_window starts an empty
   // window, and the end of an OPEN time moves with the policy. `worker_policy` is what a worker has
-  // brought last, null if none did.
-  void SetPolicy(PolicyPtr policy, PolicySource source, PolicyPtr worker_policy,
+  // brought last, null if none did. False if the policy in effect is what it was.
+  bool SetPolicy(PolicyPtr policy, PolicySource source, PolicyPtr worker_policy,
                  const Context& context);
 
   // Forces the circuit until ClearOverride or the override's expiry.
@@ -151,6 +162,7 @@ class Breaker {
 
   // As of `now`; Advance first. Nothing changes but the window's place in time.
   BreakerStats Stats(Instant now);
+  BreakerView View(Instant now) const;
   // What the constructor above takes. What time has not taken its course on yet, it does there.
   BreakerSnapshot Save(Instant now);
 
@@ -158,6 +170,9 @@ class Breaker {
   State state() const { return state_; }
   uint64_t generation() const { return generation_; }
   const LifetimeCounts& lifetime() const { return lifetime_; }
+  // The last run of each session that was counted since that session's batches were last stored.
+  // Forget those that no one will send again.
+  void ForgetAppliedRuns(absl::FunctionRef<bool(const AppliedRun&)> stored);
   const PolicyPtr& worker_policy() const { return worker_policy_; }
   bool overridden() const { return override_ != nullptr; }
   size_t in_flight() const { return permits_.size(); }
@@ -188,11 +203,32 @@ class Breaker {
   // To the state that the override asks for.
   void Force(Cause cause, std::string reason, const Context& context);
 
-  Decision Grant(bool probe, const Context& context);
+  // Equal outcomes in a row.
+  struct Calls {
+    absl::string_view worker_id;
+    Outcome outcome;
+    bool slow;
+    bool failed;
+    absl::string_view error;
+  };
+  // A probe that is out, and who has it.
+  struct Probe {
+    uint64_t permit_id;
+    std::string worker_id;
+  };
+
+  Decision Grant(absl::string_view worker_id, bool probe, const Context& context);
   Decision Refuse(absl::Duration retry_after);
-  void Count(const CallReport& report, bool failed, bool slow, const Context& context);
-  void CountProbe(const CallReport& report, bool failed, const Context& context);
-  void Trip(const Context& context);
+  Calls CallsOf(absl::string_view worker_id, Outcome outcome, bool slow,
+                absl::string_view error) const;
+  // Counts `count` of them, or as many as it takes to open the circuit; returns how many.
+  uint32_t CountClosed(const Calls& calls, uint32_t count, const Context& context);
+  void NoteWorker(const Calls& calls);
+  void Count(const Calls& calls, uint32_t count, const Context& context);
+  void CountProbe(const CallReport& report, const Context& context);
+  // False if the run, or a later one of its session, was counted before.
+  bool IsNew(const AppliedRun& run);
+  void ProbeEnded(uint64_t permit_id);
   void AbandonPermits(const Context& context);
 
   absl::Duration RetryAfter(MonotonicTime now) const;
@@ -226,13 +262,16 @@ class Breaker {
   std::optional<WallTime> last_failure_time_;
   std::string last_failure_error_;
   std::unique_ptr<std::vector<Transition>> transitions_;  // oldest first; null until there is one
+  uint32_t policy_version_ = 0;                           // grows with every change of policy
+  // By session; null until there is one.
+  std::unique_ptr<absl::flat_hash_map<uint64_t, BatchPosition>> applied_;
 
   // While OPEN.
   MonotonicTime opened_at_;
   WallTime opened_at_wall_;
   double jitter_draw_ = 0;
   // While HALF_OPEN.
-  uint32_t probes_in_flight_ = 0;
+  std::vector<Probe> probes_;  // in flight
   uint32_t probe_successes_ = 0;
   // While a recovery ramps up.
   MonotonicTime ramp_started_at_;

@@ -34,6 +34,7 @@ struct alignas(64) Entry {
   size_t dirty_at = kClean;                                   // its place among the dirty ones
   Breaker breaker;
 };
+static_assert(sizeof(Entry) <= 768, "a million breakers are to take a KiB each");
 
 // Entries by key, each in a place that its hash tells. A table of pointers would cost a call among
 // a million breakers two waits for memory, one after the other: for the pointer, then for what it

@@ -19,6 +19,10 @@ inline constexpr uint32_t kMaxProbes = 1000;          // half_open_max_probes
 inline constexpr uint32_t kMaxTrackedWorkers = 1000;  // distinct workers of one window
 inline constexpr double kMaxBackoffMultiplier = 1000;
 inline constexpr size_t kMaxRecentTransitions = 16;
+inline constexpr size_t kMaxRunsPerBatch = 10'000;
+// Sessions of which a breaker knows what it has counted, between two snapshots. Past that a batch
+// that is sent again after a crash may count twice.
+inline constexpr size_t kMaxAppliedRuns = 10'000;
 
 // Of every duration in a policy.
 inline constexpr absl::Duration kMaxPolicyDuration = absl::Hours(24 * 365);

@@ -44,11 +44,6 @@ std::optional<Permit> PermitTable::Take(uint64_t id) {
   return node.permit;
 }
 
-std::optional<Permit> PermitTable::TakeGrantedBy(MonotonicTime limit) {
-  if (empty() || oldest_granted_at_ > limit) return std::nullopt;
-  return Take(oldest_);
-}
-
 PermitTable::Node* PermitTable::Find(uint64_t id) {
   if (id == 0) return nullptr;
   if (id == near_id_) return &near_;

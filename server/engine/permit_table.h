@@ -29,10 +29,8 @@ class PermitTable {
   // Takes a permit out; nullopt if there is none by that id.
   std::optional<Permit> Take(uint64_t id);
 
-  // Takes the oldest one out; nullopt if it was granted after `limit` or there is none.
-  std::optional<Permit> TakeGrantedBy(MonotonicTime limit);
-
-  // When the oldest one was granted. The table must not be empty.
+  // The id of the oldest one and when it was granted. The table must not be empty.
+  uint64_t oldest() const { return oldest_; }
   MonotonicTime oldest_granted_at() const { return oldest_granted_at_; }
 
   size_t size() const {

@@ -43,13 +43,15 @@ Shard& Registry::ShardOf(const HashedKey& key) {
 }
 
 absl::StatusOr<Entry*> Registry::FindOrCreate(Shard& shard, const HashedKey& key,
-                                              const Policy* policy, Instant now) {
+                                              const Policy* policy, Instant now, Changes* changes) {
   if (Entry* entry = shard.Find(key)) return entry;
   const ResolvedPolicy resolved =
       Resolve(key.view, policy == nullptr ? nullptr : std::make_shared<const Policy>(*policy));
   absl::StatusOr<Entry*> entry =
       Insert(shard, key, Key(key.view), resolved.policy, resolved.source, now);
-  if (entry.ok()) shard.MarkDirty(**entry);
+  if (!entry.ok()) return entry;
+  shard.MarkDirty(**entry);
+  changes->push_back({(*entry)->breaker.key(), (*entry)->breaker.View(now)});
   return entry;
 }
 
@@ -68,7 +70,8 @@ absl::StatusOr<Entry*> Registry::Insert(Shard& shard, const HashedKey& key, Args
   return inserted;
 }
 
-void Registry::Erase(Shard& shard, Entry& entry) {
+void Registry::Erase(Shard& shard, Entry& entry, Changes* changes) {
+  changes->push_back({.key = entry.breaker.key(), .removed = true});
   {
     MutexLock lock(&index_mu_);
     index_.erase(&entry.breaker.key());
@@ -80,58 +83,138 @@ void Registry::Erase(Shard& shard, Entry& entry) {
 // ---------------------------------------------------------------------------------------------
 // Workers' calls
 
-absl::StatusOr<Decision> Registry::Acquire(const KeyView& key, const Policy* policy, Instant now,
-                                           Transitions* transitions) {
+absl::StatusOr<Decision> Registry::Acquire(const KeyView& key, absl::string_view worker_id,
+                                           const Policy* policy, Instant now, Changes* changes) {
   const HashedKey hashed(key);
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
-  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, policy, now);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, policy, now, changes);
   if (!found.ok()) return found.status();
-  bool new_policy = false;
+  if (policy != nullptr) BringPolicy(shard, **found, *policy, now, changes);
   const Decision decision =
-      shard.Run(**found, now, transitions, [&](Breaker& breaker, const Context& context) {
-        if (policy != nullptr &&
-            (breaker.worker_policy() == nullptr || *breaker.worker_policy() != *policy)) {
-          const auto brought = std::make_shared<const Policy>(*policy);
-          const ResolvedPolicy resolved = Resolve(key, brought);
-          breaker.SetPolicy(resolved.policy, resolved.source, brought, context);
-          new_policy = true;
-        }
-        return breaker.Acquire(context);
+      shard.Run(**found, now, changes, [&](Breaker& breaker, const Context& context) {
+        return breaker.Acquire(worker_id, context);
       });
-  if (new_policy) shard.MarkDirty(**found);
+  if (decision.probe) probe_holders_.Note(worker_id, key);
   return decision;
 }
 
+void Registry::BringPolicy(Shard& shard, Entry& entry, const Policy& policy, Instant now,
+                           Changes* changes) {
+  const PolicyPtr& last = entry.breaker.worker_policy();
+  if (last != nullptr && *last == policy) return;
+  const bool changed =
+      shard.Run(entry, now, changes, [&](Breaker& breaker, const Context& context) {
+        const auto brought = std::make_shared<const Policy>(policy);
+        const ResolvedPolicy resolved = Resolve(breaker.key(), brought);
+        return breaker.SetPolicy(resolved.policy, resolved.source, brought, context);
+      });
+  shard.MarkDirty(entry);
+  if (changed) changes->push_back({entry.breaker.key(), entry.breaker.View(now)});
+}
+
 absl::StatusOr<ReportResult> Registry::Report(const KeyView& key, const CallReport& report,
-                                              Instant now, Transitions* transitions) {
+                                              Instant now, Changes* changes) {
   const HashedKey hashed(key);
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
   Entry* entry = shard.Find(hashed);
   if (entry == nullptr) {
     if (report.permit_id != 0) return ReportResult{};
-    absl::StatusOr<Entry*> created = FindOrCreate(shard, hashed, nullptr, now);
+    absl::StatusOr<Entry*> created = FindOrCreate(shard, hashed, nullptr, now, changes);
     if (!created.ok()) return created.status();
     entry = *created;
   }
-  return shard.Run(*entry, now, transitions, [&](Breaker& breaker, const Context& context) {
+  return shard.Run(*entry, now, changes, [&](Breaker& breaker, const Context& context) {
     return breaker.Report(report, context);
   });
+}
+
+absl::StatusOr<RunResult> Registry::ReportRun(const KeyView& key, const OutcomeRun& run,
+                                              Instant now, Changes* changes) {
+  const HashedKey hashed(key);
+  Shard& shard = ShardOf(hashed);
+  MutexLock lock(&shard.mu);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, nullptr, now, changes);
+  if (!found.ok()) return found.status();
+  return shard.Run(**found, now, changes, [&](Breaker& breaker, const Context& context) {
+    return breaker.ReportRun(run, context);
+  });
+}
+
+BatchResult Registry::ReportBatch(uint64_t session, uint64_t sequence,
+                                  const std::vector<KeyedRun>& runs, Instant now,
+                                  Changes* changes) {
+  const std::shared_ptr<Sessions::Session> found = sessions_.Use(session, now.mono);
+  MutexLock lock(&found->mu);
+  BatchResult result;
+  result.stored_sequence = found->stored();
+  if (sequence <= found->applied()) {
+    result.duplicate = true;
+    return result;
+  }
+  for (const KeyedRun& keyed : runs) {
+    const absl::StatusOr<RunResult> counted = ReportRun(keyed.key, keyed.run, now, changes);
+    if (!counted.ok()) continue;
+    result.counted += counted->counted;
+    result.stale += counted->stale;
+  }
+  found->Applied(sequence);
+  return result;
+}
+
+void Registry::WorkerLeft(absl::string_view worker_id, Instant now, Changes* changes) {
+  for (const Key& key : probe_holders_.Leave(worker_id)) {
+    const HashedKey hashed(key);
+    Shard& shard = ShardOf(hashed);
+    MutexLock lock(&shard.mu);
+    Entry* const entry = shard.Find(hashed);
+    if (entry == nullptr) continue;
+    shard.Run(*entry, now, changes, [&](Breaker& breaker, const Context& context) {
+      breaker.GiveBackProbes(worker_id, context);
+      return true;
+    });
+  }
 }
 
 // ---------------------------------------------------------------------------------------------
 // Reading
 
+absl::StatusOr<BreakerView> Registry::Subscribe(const KeyView& key, const Policy* policy,
+                                                Instant now, Changes* changes) {
+  const HashedKey hashed(key);
+  Shard& shard = ShardOf(hashed);
+  MutexLock lock(&shard.mu);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, policy, now, changes);
+  if (!found.ok()) return found.status();
+  if (policy != nullptr) BringPolicy(shard, **found, *policy, now, changes);
+  return shard.Run(**found, now, changes, [&](Breaker& breaker, const Context& context) {
+    breaker.Advance(context);
+    return breaker.View(now);
+  });
+}
+
+std::optional<BreakerView> Registry::View(const KeyView& key, Instant now, Changes* changes) {
+  const HashedKey hashed(key);
+  Shard& shard = ShardOf(hashed);
+  MutexLock lock(&shard.mu);
+  Entry* const entry = shard.Find(hashed);
+  if (entry == nullptr) return std::nullopt;
+  return shard.Run(*entry, now, changes, [&](Breaker& breaker, const Context& context) {
+    breaker.Advance(context);
+    return breaker.View(now);
+  });
+}
+
 template <typename Act>
 absl::StatusOr<BreakerStats> Registry::RunOnExisting(const KeyView& key, Instant now,
-                                                     Transitions* transitions, Act act) {
+                                                     Changes* changes, Act act) {
   const HashedKey hashed(key);
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
   Entry* const entry = shard.Find(hashed);
   if (entry == nullptr) return errors::NoSuchBreaker(key);
-  return shard.Run(*entry, now, transitions,
+  return shard.Run(*entry, now, changes,
                    [&](Breaker& breaker, const Context& context) -> absl::StatusOr<BreakerStats> {
                      breaker.Advance(context);
                      const absl::Status status = act(breaker, context);
@@ -140,9 +223,8 @@ absl::StatusOr<BreakerStats> Registry::RunOnExisting(const KeyView& key, Instant
                    });
 }
 
-absl::StatusOr<BreakerStats> Registry::GetStats(const KeyView& key, Instant now,
-                                                Transitions* transitions) {
-  return RunOnExisting(key, now, transitions,
+absl::StatusOr<BreakerStats> Registry::GetStats(const KeyView& key, Instant now, Changes* changes) {
+  return RunOnExisting(key, now, changes,
                        [](Breaker&, const Context&) { return absl::OkStatus(); });
 }
 
@@ -161,7 +243,7 @@ std::vector<Key> Registry::KeysAfter(absl::string_view service, const std::optio
 
 Registry::Page Registry::ListStats(absl::string_view service, absl::FunctionRef<bool(State)> wanted,
                                    size_t count, const std::optional<Key>& after, Instant now,
-                                   Transitions* transitions) {
+                                   Changes* changes) {
   constexpr size_t kKeysAtOnce = 256;
   Page page;
   std::optional<Key> last = after;
@@ -170,7 +252,7 @@ Registry::Page Registry::ListStats(absl::string_view service, absl::FunctionRef<
     if (keys.empty()) return page;
     for (const Key& key : keys) {
       absl::StatusOr<BreakerStats> stats =
-          RunOnExisting(key, now, transitions, [&](Breaker& breaker, const Context&) {
+          RunOnExisting(key, now, changes, [&](Breaker& breaker, const Context&) {
             return wanted(breaker.state()) ? absl::OkStatus() : errors::NoSuchBreaker(key);
           });
       if (!stats.ok()) continue;
@@ -192,25 +274,24 @@ ResolvedPolicy Registry::Resolve(const KeyView& key, const PolicyPtr& worker_pol
   return policies_.Resolve(key, worker_policy);
 }
 
-void Registry::SetPolicy(const Key& key, const Policy& policy, Instant now,
-                         Transitions* transitions) {
+void Registry::SetPolicy(const Key& key, const Policy& policy, Instant now, Changes* changes) {
   {
     MutexLock lock(&policies_mu_);
     policies_.Set(key, std::make_shared<const Policy>(policy));
   }
-  ApplyPolicies(key, now, transitions);
+  ApplyPolicies(key, now, changes);
 }
 
-absl::Status Registry::DeletePolicy(const KeyView& key, Instant now, Transitions* transitions) {
+absl::Status Registry::DeletePolicy(const KeyView& key, Instant now, Changes* changes) {
   {
     MutexLock lock(&policies_mu_);
     if (!policies_.Erase(key)) return errors::NoSuchPolicy(key);
   }
-  ApplyPolicies(key, now, transitions);
+  ApplyPolicies(key, now, changes);
   return absl::OkStatus();
 }
 
-void Registry::ApplyPolicies(const KeyView& pattern, Instant now, Transitions* transitions) {
+void Registry::ApplyPolicies(const KeyView& pattern, Instant now, Changes* changes) {
   // A breaker created meanwhile has read the new table, or is seen here.
   for (size_t i = 0; i < kShards; ++i) {
     Shard& shard = shards_[i];
@@ -220,60 +301,60 @@ void Registry::ApplyPolicies(const KeyView& pattern, Instant now, Transitions* t
       if (pattern.service != kAny && pattern.service != key.service) return;
       if (pattern.operation != kAny && pattern.operation != key.operation) return;
       shard.MarkDirty(entry);
-      shard.Run(entry, now, transitions, [&](Breaker& breaker, const Context& context) {
-        const PolicyPtr brought = breaker.worker_policy();
-        const ResolvedPolicy resolved = Resolve(key, brought);
-        breaker.SetPolicy(resolved.policy, resolved.source, brought, context);
-        return true;
-      });
+      const bool changed =
+          shard.Run(entry, now, changes, [&](Breaker& breaker, const Context& context) {
+            const PolicyPtr brought = breaker.worker_policy();
+            const ResolvedPolicy resolved = Resolve(key, brought);
+            return breaker.SetPolicy(resolved.policy, resolved.source, brought, context);
+          });
+      if (changed) changes->push_back({key, entry.breaker.View(now)});
     });
   }
 }
 
 absl::StatusOr<BreakerStats> Registry::SetOverride(const KeyView& key, const Override& override,
-                                                   Instant now, Transitions* transitions) {
+                                                   Instant now, Changes* changes) {
   const HashedKey hashed(key);
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
-  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, nullptr, now);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, nullptr, now, changes);
   if (!found.ok()) return found.status();
-  return shard.Run(**found, now, transitions, [&](Breaker& breaker, const Context& context) {
+  return shard.Run(**found, now, changes, [&](Breaker& breaker, const Context& context) {
     breaker.SetOverride(override, context);
     return breaker.Stats(now);
   });
 }
 
 absl::StatusOr<BreakerStats> Registry::ClearOverride(const KeyView& key, Instant now,
-                                                     Transitions* transitions) {
-  return RunOnExisting(key, now, transitions, [&](Breaker& breaker, const Context& context) {
+                                                     Changes* changes) {
+  return RunOnExisting(key, now, changes, [&](Breaker& breaker, const Context& context) {
     if (!breaker.overridden()) return errors::NotOverridden(key);
     breaker.ClearOverride(context);
     return absl::OkStatus();
   });
 }
 
-absl::StatusOr<BreakerStats> Registry::Reset(const KeyView& key, Instant now,
-                                             Transitions* transitions) {
-  return RunOnExisting(key, now, transitions, [](Breaker& breaker, const Context& context) {
+absl::StatusOr<BreakerStats> Registry::Reset(const KeyView& key, Instant now, Changes* changes) {
+  return RunOnExisting(key, now, changes, [](Breaker& breaker, const Context& context) {
     breaker.Reset(context);
     return absl::OkStatus();
   });
 }
 
-absl::Status Registry::Delete(const KeyView& key) {
+absl::Status Registry::Delete(const KeyView& key, Changes* changes) {
   const HashedKey hashed(key);
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
   Entry* const entry = shard.Find(hashed);
   if (entry == nullptr) return errors::NoSuchBreaker(key);
-  Erase(shard, *entry);
+  Erase(shard, *entry, changes);
   return absl::OkStatus();
 }
 
 // ---------------------------------------------------------------------------------------------
 // Time and storage
 
-void Registry::Tick(Instant now, Transitions* transitions) {
+void Registry::Tick(Instant now, Changes* changes) {
   constexpr int kEntriesAtOnce = 64;  // a lock is not held for longer than they take
   for (size_t i = 0; i < kShards; ++i) {
     Shard& shard = shards_[i];
@@ -282,12 +363,12 @@ void Registry::Tick(Instant now, Transitions* transitions) {
       for (int n = 0; n < kEntriesAtOnce; ++n) {
         Entry* const entry = shard.FirstDue(now.mono);
         if (entry == nullptr) break;
-        shard.Run(*entry, now, transitions, [](Breaker& breaker, const Context& context) {
+        shard.Run(*entry, now, changes, [](Breaker& breaker, const Context& context) {
           breaker.Advance(context);
           return true;
         });
         if (shard.Expired(*entry, now.mono)) {
-          Erase(shard, *entry);
+          Erase(shard, *entry, changes);
         } else {
           shard.Schedule(*entry, /*later_too=*/true);
         }
@@ -302,6 +383,9 @@ std::optional<BreakerSnapshot> Registry::Save(const KeyView& key, Instant now) {
   MutexLock lock(&shard.mu);
   Entry* const entry = shard.Find(hashed);
   if (entry == nullptr) return std::nullopt;
+  entry->breaker.ForgetAppliedRuns([this](const AppliedRun& run) {
+    return run.position.sequence() <= sessions_.StoredUpTo(run.session);
+  });
   return entry->breaker.Save(now);
 }
 

@@ -18,11 +18,15 @@
 #include "absl/time/time.h"
 #include "server/engine/arena.h"
 #include "server/engine/breaker.h"
+#include "server/engine/change.h"
 #include "server/engine/clock.h"
 #include "server/engine/key.h"
 #include "server/engine/mutex.h"
+#include "server/engine/outcome_run.h"
 #include "server/engine/policy.h"
 #include "server/engine/policy_table.h"
+#include "server/engine/probe_holders.h"
+#include "server/engine/sessions.h"
 #include "server/engine/shard.h"
 #include "server/engine/snapshot.h"
 #include "server/engine/transition.h"
@@ -45,7 +49,8 @@ struct RegistryOptions {
 // one lookup and one short critical section a call, and no lifetime to keep by reference counts. No
 // call blocks on anything else.
 //
-// Lock order: a shard's mutex, then policies_mu_ or index_mu_; never two shards'.
+// Lock order: a session's mutex, then a shard's, then policies_mu_ or index_mu_, or those inside
+// probe_holders_ and sessions_; never two shards'.
 class Registry {
  public:
   explicit Registry(const RegistryOptions& options);
@@ -54,17 +59,35 @@ class Registry {
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
-  // Whether a call may be made; creates the breaker. `policy` is the worker's own, null if it
-  // brings none; it is valid. RESOURCE_EXHAUSTED past max_breakers.
-  absl::StatusOr<Decision> Acquire(const KeyView& key, const Policy* policy, Instant now,
-                                   Transitions* transitions);
+  // Whether a call by this worker may be made; creates the breaker. `policy` is the worker's own,
+  // null if it brings none; it is valid. RESOURCE_EXHAUSTED past max_breakers.
+  absl::StatusOr<Decision> Acquire(const KeyView& key, absl::string_view worker_id,
+                                   const Policy* policy, Instant now, Changes* changes);
 
   // Counts a call. Without a permit it creates the breaker, and may then fail as Acquire does.
   absl::StatusOr<ReportResult> Report(const KeyView& key, const CallReport& report, Instant now,
-                                      Transitions* transitions);
+                                      Changes* changes);
+
+  // Counts calls that were made without permits, in their order, unless this batch of the session,
+  // or a later one, was counted before. Creates breakers as Acquire does; outcomes of one that
+  // cannot be created are left out. All runs name this session and sequence.
+  BatchResult ReportBatch(uint64_t session, uint64_t sequence, const std::vector<KeyedRun>& runs,
+                          Instant now, Changes* changes);
+
+  // What to know of a breaker so as to decide on its behalf; creates it as Acquire does, and puts
+  // the worker's policy in effect.
+  absl::StatusOr<BreakerView> Subscribe(const KeyView& key, const Policy* policy, Instant now,
+                                        Changes* changes);
+  // The same of one that is there; nullopt if it is not.
+  std::optional<BreakerView> View(const KeyView& key, Instant now, Changes* changes);
+
+  // A connection of the worker has begun, or ended. When its last one ends, the probes that it was
+  // granted meanwhile are given back.
+  void WorkerJoined(absl::string_view worker_id) { probe_holders_.Join(worker_id); }
+  void WorkerLeft(absl::string_view worker_id, Instant now, Changes* changes);
 
   // NOT_FOUND if there is no such breaker.
-  absl::StatusOr<BreakerStats> GetStats(const KeyView& key, Instant now, Transitions* transitions);
+  absl::StatusOr<BreakerStats> GetStats(const KeyView& key, Instant now, Changes* changes);
 
   // Up to `count` breakers in the order of their keys, starting after `after` (nullopt = from the
   // first), for which `wanted` holds. `service` empty = of all services.
@@ -73,7 +96,7 @@ class Registry {
     std::optional<Key> next;  // the key to go on after; nullopt = there are no more
   };
   Page ListStats(absl::string_view service, absl::FunctionRef<bool(State)> wanted, size_t count,
-                 const std::optional<Key>& after, Instant now, Transitions* transitions);
+                 const std::optional<Key>& after, Instant now, Changes* changes);
 
   // Up to `count` keys of breakers in order, starting after `after`. `service` empty = of all.
   std::vector<Key> KeysAfter(absl::string_view service, const std::optional<Key>& after,
@@ -82,24 +105,26 @@ class Registry {
   // Operators' calls. SetOverride creates the breaker (RESOURCE_EXHAUSTED); the others answer
   // NOT_FOUND where there is nothing to act on. A policy takes effect at once on every breaker that
   // it matches; its key may be (service, "*") or ("*", "*").
-  void SetPolicy(const Key& key, const Policy& policy, Instant now, Transitions* transitions);
-  absl::Status DeletePolicy(const KeyView& key, Instant now, Transitions* transitions);
+  void SetPolicy(const Key& key, const Policy& policy, Instant now, Changes* changes);
+  absl::Status DeletePolicy(const KeyView& key, Instant now, Changes* changes);
   absl::StatusOr<BreakerStats> SetOverride(const KeyView& key, const Override& override,
-                                           Instant now, Transitions* transitions);
-  absl::StatusOr<BreakerStats> ClearOverride(const KeyView& key, Instant now,
-                                             Transitions* transitions);
-  absl::StatusOr<BreakerStats> Reset(const KeyView& key, Instant now, Transitions* transitions);
-  absl::Status Delete(const KeyView& key);
+                                           Instant now, Changes* changes);
+  absl::StatusOr<BreakerStats> ClearOverride(const KeyView& key, Instant now, Changes* changes);
+  absl::StatusOr<BreakerStats> Reset(const KeyView& key, Instant now, Changes* changes);
+  absl::Status Delete(const KeyView& key, Changes* changes);
 
   // Lets time take its course on every breaker that has something due, and evicts idle ones. To be
   // called every few milliseconds; costs next to nothing when nothing is due.
-  void Tick(Instant now, Transitions* transitions);
+  void Tick(Instant now, Changes* changes);
 
   // What a store keeps of a breaker: nullopt when there is none (any more).
   std::optional<BreakerSnapshot> Save(const KeyView& key, Instant now);
 
   // The keys of all breakers that have changed, come or gone since they were last taken.
   std::vector<Key> TakeDirty();
+
+  // Which batches have been applied. What of them is stored is for the store's writer to say.
+  Sessions& sessions() { return sessions_; }
 
   // Puts a saved breaker in, unless there is one by that key. RESOURCE_EXHAUSTED past max_breakers.
   absl::Status Restore(BreakerSnapshot snapshot, Instant now);
@@ -112,22 +137,30 @@ class Registry {
 
   // Called with the shard's mutex held.
   absl::StatusOr<Entry*> FindOrCreate(Shard& shard, const HashedKey& key, const Policy* policy,
-                                      Instant now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+                                      Instant now, Changes* changes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+  absl::StatusOr<RunResult> ReportRun(const KeyView& key, const OutcomeRun& run, Instant now,
+                                      Changes* changes);
+  // Puts in effect what a worker has brought, if it is not what it was.
+  void BringPolicy(Shard& shard, Entry& entry, const Policy& policy, Instant now, Changes* changes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
   template <typename... Args>
   absl::StatusOr<Entry*> Insert(Shard& shard, const HashedKey& key, Args&&... args)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
-  void Erase(Shard& shard, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+  void Erase(Shard& shard, Entry& entry, Changes* changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
   ResolvedPolicy Resolve(const KeyView& key, const PolicyPtr& worker_policy)
       ABSL_LOCKS_EXCLUDED(policies_mu_);
 
   Shard& ShardOf(const HashedKey& key);
   template <typename Act>
-  absl::StatusOr<BreakerStats> RunOnExisting(const KeyView& key, Instant now,
-                                             Transitions* transitions, Act act);
-  void ApplyPolicies(const KeyView& pattern, Instant now, Transitions* transitions);
+  absl::StatusOr<BreakerStats> RunOnExisting(const KeyView& key, Instant now, Changes* changes,
+                                             Act act);
+  void ApplyPolicies(const KeyView& pattern, Instant now, Changes* changes);
 
   const size_t max_breakers_;
   PermitPool permits_;
+  ProbeHolders probe_holders_;
+  Sessions sessions_;
   std::atomic<size_t> size_{0};
   Arena arena_;  // of the entries
   std::unique_ptr<Shard[]> shards_;

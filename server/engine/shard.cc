@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace breaker::server {
 
@@ -22,6 +23,17 @@ void Shard::Erase(Entry& entry) {
   if (entry.dirty_at != Entry::kClean) dirty_[entry.dirty_at] = nullptr;
   gone_.push_back(entry.breaker.key());
   entries_->Erase(&entry, PlaceOf(HashedKey(entry.breaker.key())));
+}
+
+void Shard::NoteTransitions(const Breaker& breaker, uint64_t generation, Instant now,
+                            Changes* changes) {
+  const BreakerView last = breaker.View(now);
+  for (Transition& transition : breaker.LastTransitions(breaker.generation() - generation)) {
+    BreakerView view = last;
+    view.state = transition.to;
+    view.version.generation = transition.generation;
+    changes->push_back({breaker.key(), std::move(view), std::move(transition)});
+  }
 }
 
 void Shard::MarkDirty(Entry& entry) {

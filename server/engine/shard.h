@@ -13,16 +13,13 @@
 #include "absl/container/btree_set.h"
 #include "absl/time/time.h"
 #include "server/engine/breaker.h"
+#include "server/engine/change.h"
 #include "server/engine/clock.h"
 #include "server/engine/entry_table.h"
 #include "server/engine/key.h"
 #include "server/engine/mutex.h"
 
 namespace breaker::server {
-
-// Where a call puts the transitions that it caused, in order. They are to be stored before the call
-// is answered.
-using Transitions = std::vector<BreakerTransition>;
 
 // Some of a registry's breakers under one mutex: which there are, which of them have something due,
 // and which have changed since they were last stored. Only Registry uses it; it locks `mu` around
@@ -51,20 +48,15 @@ class alignas(64) Shard {
   }
   void Erase(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
 
-  // Runs act(breaker, context) and returns its result; adds the transitions that it caused to
-  // `transitions`, notes what is to be stored (but for policies), and sees to deadlines.
+  // Runs act(breaker, context) and returns its result; adds the changes that it caused to
+  // `changes`, notes what is to be stored (but for policies), and sees to deadlines.
   template <typename Act>
-  auto Run(Entry& entry, Instant now, Transitions* transitions, Act act)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+  auto Run(Entry& entry, Instant now, Changes* changes, Act act) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     Breaker& breaker = entry.breaker;
     const uint64_t generation = breaker.generation();
     const LifetimeCounts lifetime = breaker.lifetime();
     auto result = act(breaker, Context{now, random_, *permits_});
-    if (breaker.generation() != generation) {
-      for (Transition& t : breaker.LastTransitions(breaker.generation() - generation)) {
-        transitions->push_back({breaker.key(), std::move(t)});
-      }
-    }
+    if (breaker.generation() != generation) NoteTransitions(breaker, generation, now, changes);
     if (breaker.generation() != generation || breaker.lifetime() != lifetime) MarkDirty(entry);
     Schedule(entry, /*later_too=*/false);
     return result;
@@ -103,6 +95,9 @@ class alignas(64) Shard {
   // What tells keys of one shard apart: Registry has chosen the shard by the top 8 bits.
   static uint64_t PlaceOf(const HashedKey& key) { return key.hash << 8; }
 
+  // Those since `generation`.
+  static void NoteTransitions(const Breaker& breaker, uint64_t generation, Instant now,
+                              Changes* changes);
   void Unschedule(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   void NoteFirstDeadline() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
 

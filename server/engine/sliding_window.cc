@@ -1,18 +1,16 @@
 #include "server/engine/sliding_window.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 namespace breaker::server {
 namespace {
 
 // Adds what still fits below 2^32 to both, so that the sum over the ring stays the sum.
-void AddSaturating(uint32_t amount, uint32_t& bucket, uint32_t& sum) {
-  const uint32_t room = std::numeric_limits<uint32_t>::max() - sum;
-  const uint32_t added = std::min(amount, room);
-  bucket += added;
-  sum += added;
+void AddToBoth(uint32_t amount, uint32_t& bucket, uint32_t& sum) {
+  const uint32_t more = AddSaturating(sum, amount);
+  bucket += more - sum;
+  sum = more;
 }
 
 }  // namespace
@@ -46,9 +44,9 @@ void SlidingWindow::Record(const CallCounts& calls, MonotonicTime now) {
 }
 
 void SlidingWindow::Add(const CallCounts& calls, CallCounts& bucket) {
-  AddSaturating(calls.successes, bucket.successes, counts_.successes);
-  AddSaturating(calls.failures, bucket.failures, counts_.failures);
-  AddSaturating(calls.slow, bucket.slow, counts_.slow);
+  AddToBoth(calls.successes, bucket.successes, counts_.successes);
+  AddToBoth(calls.failures, bucket.failures, counts_.failures);
+  AddToBoth(calls.slow, bucket.slow, counts_.slow);
 }
 
 MonotonicTime SlidingWindow::StartOf(int64_t bucket) const {

@@ -1,14 +1,21 @@
 #ifndef BREAKER_ENGINE_SLIDING_WINDOW_H_
 #define BREAKER_ENGINE_SLIDING_WINDOW_H_
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "server/engine/clock.h"
 
 namespace breaker::server {
+
+// a + b, or 2^32 - 1 if that is less.
+inline uint32_t AddSaturating(uint32_t a, uint32_t b) {
+  return a + std::min(b, std::numeric_limits<uint32_t>::max() - a);
+}
 
 // Outcomes of calls; a slow call is a success or a failure as well.
 struct CallCounts {

@@ -8,6 +8,7 @@
 
 #include "server/engine/clock.h"
 #include "server/engine/key.h"
+#include "server/engine/outcome_run.h"
 #include "server/engine/policy.h"
 #include "server/engine/sliding_window.h"
 #include "server/engine/transition.h"
@@ -84,6 +85,9 @@ struct BreakerSnapshot {
   uint32_t probe_successes = 0;
   // While a recovery ramps up.
   std::optional<WallTime> ramp_started_at;
+
+  // The last run of each session that it has counted, as far as they are still of use; by session.
+  std::vector<AppliedRun> applied_runs;
 
   friend bool operator==(const BreakerSnapshot&, const BreakerSnapshot&) = default;
 };

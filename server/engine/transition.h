@@ -5,7 +5,6 @@
 #include <string>
 
 #include "server/engine/clock.h"
-#include "server/engine/key.h"
 
 namespace breaker::server {
 
@@ -43,12 +42,6 @@ struct Transition {
   uint64_t generation;  // that this transition began
 
   friend bool operator==(const Transition&, const Transition&) = default;
-};
-
-// A transition and whose it is.
-struct BreakerTransition {
-  Key key;
-  Transition transition;
 };
 
 }  // namespace breaker::server

@@ -1,5 +1,7 @@
 #include "server/engine/trip_rule.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/engine/words.h"
@@ -27,6 +29,17 @@ std::string Context(const TripEvidence& evidence, const Policy& policy, uint32_t
     absl::StrAppend(&context, " (quorum ", policy.minimum_failing_workers, ")");
   }
   return context;
+}
+
+// `evidence` and `count` calls more.
+TripEvidence With(TripEvidence evidence, CallKind kind, uint32_t count) {
+  CallCounts& window = evidence.window;
+  uint32_t& counter = kind.failed ? window.failures : window.successes;
+  counter = AddSaturating(counter, count);
+  if (kind.slow) window.slow = AddSaturating(window.slow, count);
+  evidence.consecutive_failures =
+      kind.failed ? AddSaturating(evidence.consecutive_failures, count) : 0;
+  return evidence;
 }
 
 std::string Percent(double fraction) { return absl::StrFormat("%.4g%%", fraction * 100); }
@@ -64,6 +77,37 @@ std::optional<Trip> ShouldTrip(const TripEvidence& evidence, const Policy& polic
                              Context(evidence, policy, evidence.slow_workers, "slow"))};
   }
   return std::nullopt;
+}
+
+std::optional<TripAfter> CallsUntilTrip(const TripEvidence& evidence, CallKind kind, uint32_t count,
+                                        const Policy& policy) {
+  // With equal calls each rate goes one way only. So where the circuit does not open as soon as
+  // there are enough calls, only what rises with their number can open it later, and once it would,
+  // it goes on to: the first number of calls that opens it is found by halving.
+  uint64_t first = 1;
+  if (!evidence.minimum_waived && evidence.window.total() < policy.minimum_request_count) {
+    first = policy.minimum_request_count - evidence.window.total();
+  }
+  if (first > count) return std::nullopt;
+  uint32_t opens = static_cast<uint32_t>(first);
+  std::optional<Trip> trip = ShouldTrip(With(evidence, kind, opens), policy);
+  if (!trip.has_value() && opens < count) {
+    uint32_t stays = opens;
+    opens = count;
+    trip = ShouldTrip(With(evidence, kind, opens), policy);
+    while (trip.has_value() && opens - stays > 1) {
+      const uint32_t middle = stays + (opens - stays) / 2;
+      std::optional<Trip> earlier = ShouldTrip(With(evidence, kind, middle), policy);
+      if (earlier.has_value()) {
+        trip = std::move(earlier);
+        opens = middle;
+      } else {
+        stays = middle;
+      }
+    }
+  }
+  if (!trip.has_value()) return std::nullopt;
+  return TripAfter{opens, *std::move(trip)};
 }
 
 }  // namespace breaker::server

@@ -30,6 +30,24 @@ struct Trip {
 // of the contract, is the cause. Pure.
 std::optional<Trip> ShouldTrip(const TripEvidence& evidence, const Policy& policy);
 
+// How each of some equal calls went.
+struct CallKind {
+  bool failed;
+  bool slow;
+};
+
+// The trip, and after how many calls it comes.
+struct TripAfter {
+  uint32_t calls;
+  Trip trip;
+};
+
+// After how many of `count` equal calls, counted one after the other on top of `evidence` (which
+// has their worker among the failing and the slow already), a closed circuit opens, and why;
+// nullopt if after none. O(log count). Pure.
+std::optional<TripAfter> CallsUntilTrip(const TripEvidence& evidence, CallKind kind, uint32_t count,
+                                        const Policy& policy);
+
 }  // namespace breaker::server
 
 #endif  // BREAKER_ENGINE_TRIP_RULE_H_

@@ -10,6 +10,7 @@
 #include "server/rpc/convert.h"
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/validate.h"
+#include "server/rpc/watch_reactor.h"
 
 namespace breaker::server {
 namespace {
@@ -41,12 +42,13 @@ template <typename Handle>
 grpc::ServerUnaryReactor* CircuitBreakerService::Run(grpc::CallbackServerContext* context,
                                                      Handle handle) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  Transitions transitions;
-  const absl::Status status = handle(&transitions);
-  if (transitions.empty()) {
+  Changes changes;
+  const absl::Status status = handle(&changes);
+  if (changes.empty()) {
     reactor->Finish(ToGrpcStatus(status));
   } else {
-    publisher_->Publish(transitions, [reactor, status] { reactor->Finish(ToGrpcStatus(status)); });
+    publisher_->Publish(std::move(changes),
+                        [reactor, status] { reactor->Finish(ToGrpcStatus(status)); });
   }
   return reactor;
 }
@@ -54,7 +56,7 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Run(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerContext* context,
                                                          const v1::AcquireRequest* request,
                                                          v1::AcquireResponse* response) {
-  return Run(context, [&](Transitions* transitions) -> absl::Status {
+  return Run(context, [&](Changes* changes) -> absl::Status {
     const absl::StatusOr<KeyView> key = KeyFrom(*request);
     if (!key.ok()) return key.status();
     if (absl::Status status = CheckWorkerId(request->worker_id()); !status.ok()) return status;
@@ -65,7 +67,7 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerCon
       policy = *std::move(brought);
     }
     const absl::StatusOr<Decision> decision = registry_->Acquire(
-        *key, policy.has_value() ? &*policy : nullptr, clock_->Now(), transitions);
+        *key, "w1", policy.has_value() ? &*policy : nullptr, clock_->Now(), changes);
     if (!decision.ok()) return decision.status();
     ToProto(*decision, response);
     return absl::OkStatus();
@@ -75,27 +77,44 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* CircuitBreakerService::Report(grpc::CallbackServerContext* context,
                                                         const v1::ReportRequest* request,
                                                         v1::ReportResponse* response) {
-  return Run(context, [&](Transitions* transitions) -> absl::Status {
+  return Run(context, [&](Changes* changes) -> absl::Status {
     const absl::StatusOr<KeyView> key = KeyFrom(*request);
     if (!key.ok()) return key.status();
     const absl::StatusOr<CallReport> report = CallReportFrom(*request);
     if (!report.ok()) return report.status();
     const absl::StatusOr<ReportResult> result =
-        registry_->Report(*key, *report, clock_->Now(), transitions);
+        registry_->Report(*key, *report, clock_->Now(), changes);
     if (!result.ok()) return result.status();
     ToProto(*result, response);
     return absl::OkStatus();
   });
 }
 
+grpc::ServerUnaryReactor* CircuitBreakerService::ReportBatch(grpc::CallbackServerContext* context,
+                                                             const v1::ReportBatchRequest* request,
+                                                             v1::ReportBatchResponse* response) {
+  return Run(context, [&](Changes* changes) -> absl::Status {
+    const absl::StatusOr<OutcomeBatch> batch = OutcomeBatchFrom(*request);
+    if (!batch.ok()) return batch.status();
+    ToProto(registry_->ReportBatch(batch->session, batch->sequence, batch->runs, clock_->Now(),
+                                   changes),
+            response);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* CircuitBreakerService::Watch(
+    grpc::CallbackServerContext*) {
+  return WatchReactor::Start({registry_, publisher_, hub_, clock_});
+}
+
 grpc::ServerUnaryReactor* CircuitBreakerService::GetStats(grpc::CallbackServerContext* context,
                                                           const v1::GetStatsRequest* request,
                                                           v1::CircuitStats* response) {
-  return Run(context, [&](Transitions* transitions) -> absl::Status {
+  return Run(context, [&](Changes* changes) -> absl::Status {
     const absl::StatusOr<KeyView> key = KeyFrom(*request);
     if (!key.ok()) return key.status();
-    const absl::StatusOr<BreakerStats> stats =
-        registry_->GetStats(*key, clock_->Now(), transitions);
+    const absl::StatusOr<BreakerStats> stats = registry_->GetStats(*key, clock_->Now(), changes);
     if (!stats.ok()) return stats.status();
     ToProto(*stats, response);
     return absl::OkStatus();
@@ -105,7 +124,7 @@ grpc::ServerUnaryReactor* CircuitBreakerService::GetStats(grpc::CallbackServerCo
 grpc::ServerUnaryReactor* CircuitBreakerService::ListStats(grpc::CallbackServerContext* context,
                                                            const v1::ListStatsRequest* request,
                                                            v1::ListStatsResponse* response) {
-  return Run(context, [&](Transitions* transitions) -> absl::Status {
+  return Run(context, [&](Changes* changes) -> absl::Status {
     if (absl::Status status = CheckListStats(*request); !status.ok()) return status;
     const absl::StatusOr<std::optional<Key>> start = PageStartFrom(request->page_token());
     if (!start.ok()) return start.status();
@@ -115,7 +134,7 @@ grpc::ServerUnaryReactor* CircuitBreakerService::ListStats(grpc::CallbackServerC
     };
     const size_t count = request->page_size() == 0 ? kDefaultPageSize : request->page_size();
     Registry::Page page =
-        registry_->ListStats(request->service(), wanted, count, *start, clock_->Now(), transitions);
+        registry_->ListStats(request->service(), wanted, count, *start, clock_->Now(), changes);
     size_t bytes = 0;
     for (size_t i = 0; i < page.stats.size(); ++i) {
       v1::CircuitStats* const stats = response->add_stats();

@@ -8,19 +8,25 @@
 #include "server/engine/clock.h"
 #include "server/engine/registry.h"
 #include "server/publisher.h"
+#include "server/rpc/watch_hub.h"
 
 namespace breaker::server {
+
+// The generated service with all of its rpcs as callbacks and the messages of Watch as bytes.
+using RawWatchService = v1::CircuitBreaker::WithRawCallbackMethod_Watch<
+    v1::CircuitBreaker::WithCallbackMethod_Acquire<v1::CircuitBreaker::WithCallbackMethod_Report<
+        v1::CircuitBreaker::WithCallbackMethod_ReportBatch<
+            v1::CircuitBreaker::WithCallbackMethod_GetStats<
+                v1::CircuitBreaker::WithCallbackMethod_ListStats<v1::CircuitBreaker::Service>>>>>>;
 
 // What workers call. Each handler checks the request, asks the registry and converts the answer; a
 // call that changed a breaker's state is answered when the publisher has it stored, all others at
 // once. Thread-safe.
-//
-// ReportBatch and Watch answer UNIMPLEMENTED.
-class CircuitBreakerService : public v1::CircuitBreaker::CallbackService {
+class CircuitBreakerService : public RawWatchService {
  public:
   // None is owned; all must outlive the server.
-  CircuitBreakerService(Registry* registry, Publisher* publisher, const Clock* clock)
-      : registry_(registry), publisher_(publisher), clock_(clock) {}
+  CircuitBreakerService(Registry* registry, Publisher* publisher, WatchHub* hub, const Clock* clock)
+      : registry_(registry), publisher_(publisher), hub_(hub), clock_(clock) {}
 
   grpc::ServerUnaryReactor* Acquire(grpc::CallbackServerContext* context,
                                     const v1::AcquireRequest* request,
@@ -28,12 +34,17 @@ class CircuitBreakerService : public v1::CircuitBreaker::CallbackService {
   grpc::ServerUnaryReactor* Report(grpc::CallbackServerContext* context,
                                    const v1::ReportRequest* request,
                                    v1::ReportResponse* response) override;
+  grpc::ServerUnaryReactor* ReportBatch(grpc::CallbackServerContext* context,
+                                        const v1::ReportBatchRequest* request,
+                                        v1::ReportBatchResponse* response) override;
   grpc::ServerUnaryReactor* GetStats(grpc::CallbackServerContext* context,
                                      const v1::GetStatsRequest* request,
                                      v1::CircuitStats* response) override;
   grpc::ServerUnaryReactor* ListStats(grpc::CallbackServerContext* context,
                                       const v1::ListStatsRequest* request,
                                       v1::ListStatsResponse* response) override;
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Watch(
+      grpc::CallbackServerContext* context) override;
 
  private:
   // Runs handle(transitions) -> absl::Status and finishes the call with what it gives.
@@ -42,6 +53,7 @@ class CircuitBreakerService : public v1::CircuitBreaker::CallbackService {
 
   Registry* const registry_;
   Publisher* const publisher_;
+  WatchHub* const hub_;
   const Clock* const clock_;
 };
 

@@ -10,6 +10,7 @@
 #include "google/protobuf/util/time_util.h"
 #include "server/engine/errors.h"
 #include "server/engine/limits.h"
+#include "server/engine/sessions.h"
 #include "server/rpc/validate.h"
 
 namespace breaker::server {
@@ -37,11 +38,6 @@ absl::StatusOr<absl::Duration> DurationFrom(absl::string_view field,
                                 "a valid Duration (nanos below 10^9 and of the sign of seconds)");
   }
   return absl::Seconds(d.seconds()) + absl::Nanoseconds(d.nanos());
-}
-
-void SetDuration(absl::Duration from, google::protobuf::Duration* to) {
-  to->set_seconds(absl::IDivDuration(from, absl::Seconds(1), &from));
-  to->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(from)));
 }
 
 void SetTimestamp(WallTime from, google::protobuf::Timestamp* to) {
@@ -79,7 +75,29 @@ void ToProto(const LifetimeCounts& lifetime, v1::LifetimeCounts* proto) {
   proto->set_times_opened(lifetime.times_opened);
 }
 
+absl::Status CheckOutcome(absl::string_view field, int outcome) {
+  if (outcome >= v1::SUCCESS && outcome <= v1::IGNORED) return absl::OkStatus();
+  return errors::InvalidField(field, absl::StrCat(outcome),
+                              "SUCCESS (1), FAILURE (2) or IGNORED (3)");
+}
+
+absl::Status CheckRun(const v1::OutcomeRun& run) {
+  absl::Status status = CheckKey(run.service(), run.operation()).status();
+  status.Update(CheckOutcome("outcome", run.outcome()));
+  if (run.count() == 0) status.Update(errors::InvalidField("count", "0", "1 or more"));
+  if (run.slow_count() > run.count()) {
+    status.Update(errors::InvalidField("slow_count", absl::StrCat(run.slow_count()),
+                                       absl::StrCat("at most count, ", run.count())));
+  }
+  return status;
+}
+
 }  // namespace
+
+void SetDuration(absl::Duration from, google::protobuf::Duration* to) {
+  to->set_seconds(absl::IDivDuration(from, absl::Seconds(1), &from));
+  to->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(from)));
+}
 
 absl::StatusOr<KeyView> CheckKey(absl::string_view service, absl::string_view operation) {
   absl::Status status = CheckName("service", service);
@@ -153,10 +171,7 @@ absl::StatusOr<Policy> PolicyFrom(const v1::Policy& proto) {
 
 absl::StatusOr<CallReport> CallReportFrom(const v1::ReportRequest& request) {
   absl::Status status = CheckWorkerId(request.worker_id());
-  if (request.outcome() < v1::SUCCESS || request.outcome() > v1::IGNORED) {
-    status.Update(errors::InvalidField("outcome", absl::StrCat(request.outcome()),
-                                       "SUCCESS (1), FAILURE (2) or IGNORED (3)"));
-  }
+  status.Update(CheckOutcome("outcome", request.outcome()));
   const absl::StatusOr<absl::Duration> duration = DurationFrom("duration", request.duration());
   status.Update(duration.status());
   if (duration.ok() && *duration < absl::ZeroDuration()) {
@@ -168,6 +183,44 @@ absl::StatusOr<CallReport> CallReportFrom(const v1::ReportRequest& request) {
                     .outcome = static_cast<Outcome>(request.outcome()),
                     .duration = *duration,
                     .error = CutUtf8(request.error(), kMaxErrorLabelBytes)};
+}
+
+absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& request) {
+  absl::Status status = CheckWorkerId(request.worker_id());
+  if (request.session_id() == 0) {
+    status.Update(errors::InvalidField("session_id", "0", "a random number other than 0"));
+  }
+  if (request.sequence() == 0 || request.sequence() > BatchPosition::kMaxSequence) {
+    status.Update(errors::InvalidField("sequence", absl::StrCat(request.sequence()),
+                                       absl::StrCat("in [1, ", BatchPosition::kMaxSequence, "]")));
+  }
+  const size_t count = static_cast<size_t>(request.outcomes_size());
+  if (count > kMaxRunsPerBatch) {
+    status.Update(errors::InvalidField("outcomes", absl::StrCat(count, " runs"),
+                                       absl::StrCat("at most ", kMaxRunsPerBatch)));
+  }
+  if (!status.ok()) return status;
+
+  OutcomeBatch batch;
+  batch.session = SessionName(request.worker_id(), request.session_id());
+  batch.sequence = request.sequence();
+  batch.runs.reserve(count);
+  for (const v1::OutcomeRun& run : request.outcomes()) {
+    const size_t number = batch.runs.size();
+    if (const absl::Status wrong = CheckRun(run); !wrong.ok()) {
+      return absl::Status(wrong.code(), absl::StrCat("outcomes[", number, "].", wrong.message()));
+    }
+    batch.runs.push_back(
+        {KeyView{run.service(), run.operation()},
+         OutcomeRun{.worker_id = request.worker_id(),
+                    .generation = run.generation(),
+                    .outcome = static_cast<Outcome>(run.outcome()),
+                    .count = run.count(),
+                    .slow_count = run.slow_count(),
+                    .error = CutUtf8(run.error(), kMaxErrorLabelBytes),
+                    .run = {batch.session, BatchPosition(batch.sequence, number + 1)}}});
+  }
+  return batch;
 }
 
 // A token is the last key of the page before, so that a page needs no memory of the one before it.
@@ -201,6 +254,26 @@ void ToProto(const ReportResult& result, v1::ReportResponse* response) {
   response->set_state(ToProto(result.state));
   response->set_disposition(static_cast<v1::ReportResponse::Disposition>(result.disposition));
   response->set_generation(result.generation);
+}
+
+void ToProto(const BatchResult& result, v1::ReportBatchResponse* response) {
+  response->set_counted(result.counted);
+  response->set_stale(result.stale);
+  response->set_duplicate(result.duplicate);
+  response->set_stored_sequence(result.stored_sequence);
+}
+
+void ToProto(const Key& key, const BreakerView& view, const std::optional<Transition>& transition,
+             v1::CircuitUpdate* proto) {
+  proto->set_service(key.service);
+  proto->set_operation(key.operation);
+  proto->set_state(ToProto(view.state));
+  proto->set_generation(view.version.generation);
+  if (view.state != State::kClosed) SetDuration(view.retry_after, proto->mutable_retry_after());
+  if (view.override.has_value()) ToProto(*view.override, proto->mutable_override());
+  ToProto(*view.policy, proto->mutable_policy());
+  if (transition.has_value()) ToProto(*transition, proto->mutable_transition());
+  proto->set_ramp_fraction(view.ramp_fraction);
 }
 
 void ToProto(const Policy& policy, v1::Policy* proto) {

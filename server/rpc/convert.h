@@ -1,14 +1,19 @@
 #ifndef BREAKER_RPC_CONVERT_H_
 #define BREAKER_RPC_CONVERT_H_
 
+#include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "breaker/v1/breaker.pb.h"
 #include "server/engine/breaker.h"
+#include "server/engine/change.h"
 #include "server/engine/key.h"
+#include "server/engine/outcome_run.h"
 #include "server/engine/policy.h"
 
 namespace breaker::server {
@@ -26,14 +31,26 @@ absl::StatusOr<Policy> PolicyFrom(const v1::Policy& policy);
 // Borrows from the request.
 absl::StatusOr<CallReport> CallReportFrom(const v1::ReportRequest& request);
 
+// All runs of a batch, and what they are part of. Borrows from the request.
+struct OutcomeBatch {
+  uint64_t session = 0;
+  uint64_t sequence = 0;
+  std::vector<KeyedRun> runs;
+};
+absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& request);
+
 // What a page of ListStats starts after; nullopt = at the beginning.
 absl::StatusOr<std::optional<Key>> PageStartFrom(absl::string_view page_token);
 std::string PageTokenFor(const Key& last);
 
 void ToProto(const Decision& decision, v1::AcquireResponse* response);
+void ToProto(const BatchResult& result, v1::ReportBatchResponse* response);
 void ToProto(const ReportResult& result, v1::ReportResponse* response);
 void ToProto(const BreakerStats& stats, v1::CircuitStats* proto);
 void ToProto(const Policy& policy, v1::Policy* proto);
+void ToProto(const Key& key, const BreakerView& view, const std::optional<Transition>& transition,
+             v1::CircuitUpdate* proto);
+void SetDuration(absl::Duration from, google::protobuf::Duration* to);
 
 inline v1::CircuitState ToProto(State state) { return static_cast<v1::CircuitState>(state); }
 

@@ -218,6 +218,11 @@ std::string EncodeBreaker(const BreakerSnapshot& snapshot) {
   record.set_failed_recoveries(snapshot.failed_recoveries);
   record.set_probe_successes(snapshot.probe_successes);
   if (snapshot.ramp_started_at) record.set_ramp_started_at(snapshot.ramp_started_at->unix_nanos());
+  for (const AppliedRun& run : snapshot.applied_runs) {
+    auto* const applied = record.add_applied_runs();
+    applied->set_session(run.session);
+    applied->set_position(run.position.value());
+  }
   return record.SerializeAsString();
 }
 
@@ -271,6 +276,9 @@ absl::StatusOr<BreakerSnapshot> DecodeBreaker(const KeyView& key, absl::string_v
   snapshot.failed_recoveries = record.failed_recoveries();
   snapshot.probe_successes = record.probe_successes();
   snapshot.ramp_started_at = MaybeTime(record.has_ramp_started_at(), record.ramp_started_at());
+  for (const auto& run : record.applied_runs()) {
+    snapshot.applied_runs.push_back({run.session(), BatchPosition::FromValue(run.position())});
+  }
   return snapshot;
 }
 
@@ -289,6 +297,22 @@ absl::StatusOr<StoredPolicy> DecodePolicy(const KeyView& key, absl::string_view 
   const absl::StatusOr<Policy> policy = FromRecord((*record)->policy());
   if (!policy.ok()) return policy.status();
   return StoredPolicy{Key(key), *policy, WallTime::FromUnixNanos((*record)->updated_at())};
+}
+
+std::string EncodeSession(const SessionMark& mark) {
+  store::SessionRecord record;
+  record.set_version(kRecordVersion);
+  record.set_sequence(mark.sequence);
+  record.set_last_used(mark.last_used.unix_nanos());
+  return record.SerializeAsString();
+}
+
+absl::StatusOr<SessionMark> DecodeSession(uint64_t session, absl::string_view bytes) {
+  Scratch<store::SessionRecord> scratch;
+  const absl::StatusOr<store::SessionRecord*> record = scratch.Parse(bytes);
+  if (!record.ok()) return record.status();
+  return SessionMark{session, (*record)->sequence(),
+                     WallTime::FromUnixNanos((*record)->last_used())};
 }
 
 std::string EncodeEpoch(const PermitEpoch& epoch) {

@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "server/engine/key.h"
 #include "server/engine/permit_ids.h"
+#include "server/engine/sessions.h"
 #include "server/engine/snapshot.h"
 #include "server/store/state_store.h"
 
@@ -37,6 +38,9 @@ absl::StatusOr<BreakerSnapshot> DecodeBreaker(const KeyView& key, absl::string_v
 
 std::string EncodePolicy(const StoredPolicy& policy);
 absl::StatusOr<StoredPolicy> DecodePolicy(const KeyView& key, absl::string_view bytes);
+
+std::string EncodeSession(const SessionMark& mark);
+absl::StatusOr<SessionMark> DecodeSession(uint64_t session, absl::string_view bytes);
 
 std::string EncodeEpoch(const PermitEpoch& epoch);
 absl::StatusOr<PermitEpoch> DecodeEpoch(absl::string_view bytes);

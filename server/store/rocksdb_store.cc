@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "rocksdb/cache.h"
@@ -35,6 +36,7 @@ constexpr uint32_t kEpochs = 1 << 20;
 
 constexpr char kBreaker = 'b';
 constexpr char kPolicy = 'p';
+constexpr char kSession = 's';
 constexpr char kSchemaKey[] = "mschema";
 constexpr char kEpochKey[] = "mepoch";
 
@@ -43,6 +45,14 @@ constexpr size_t kMiB = 1 << 20;
 std::string DatabaseKey(char kind, const KeyView& key) {
   return absl::StrCat(absl::string_view(&kind, 1), key.service, absl::string_view("\0", 1),
                       key.operation);
+}
+
+std::string SessionKey(uint64_t session) {
+  return absl::StrCat(absl::string_view(&kSession, 1), absl::Hex(session, absl::kZeroPad16));
+}
+
+const char* NameOfKind(char kind) {
+  return kind == kBreaker ? "breaker" : kind == kPolicy ? "policy" : "session";
 }
 
 // `bytes` is what follows the kind.
@@ -243,7 +253,7 @@ absl::Status RocksDbStore::Scan(
     const KeyView key = ParseKey(View(it->key()).substr(1));
     if (const absl::Status status = record(key, View(it->value())); !status.ok()) {
       Log(LogLevel::kError, "record_skipped",
-          {{"kind", kind == kBreaker ? "breaker" : "policy"},
+          {{"kind", NameOfKind(kind)},
            {"service", key.service},
            {"operation", key.operation},
            {"reason", status.message()}});
@@ -252,18 +262,28 @@ absl::Status RocksDbStore::Scan(
   return FromRocksDb(it->status());
 }
 
-absl::Status RocksDbStore::Load(absl::FunctionRef<void(BreakerSnapshot)> breaker,
-                                absl::FunctionRef<void(StoredPolicy)> policy) {
+absl::Status RocksDbStore::Load(const StoreReader& reader) {
   if (db_ == nullptr) return absl::UnavailableError("the store is not open");
-  absl::Status status = Scan(kPolicy, [&](const KeyView& key, absl::string_view bytes) {
-    absl::StatusOr<StoredPolicy> decoded = DecodePolicy(key, bytes);
-    if (decoded.ok()) policy(*std::move(decoded));
+  absl::Status status = Scan(kSession, [&](const KeyView& key, absl::string_view bytes) {
+    uint64_t session = 0;
+    if (!absl::SimpleHexAtoi(key.service, &session)) {
+      return absl::DataLossError("its key is not a session's name");
+    }
+    absl::StatusOr<SessionMark> decoded = DecodeSession(session, bytes);
+    if (decoded.ok()) reader.session(*decoded);
     return decoded.status();
   });
   if (status.ok()) {
+    status = Scan(kPolicy, [&](const KeyView& key, absl::string_view bytes) {
+      absl::StatusOr<StoredPolicy> decoded = DecodePolicy(key, bytes);
+      if (decoded.ok()) reader.policy(*std::move(decoded));
+      return decoded.status();
+    });
+  }
+  if (status.ok()) {
     status = Scan(kBreaker, [&](const KeyView& key, absl::string_view bytes) {
       absl::StatusOr<BreakerSnapshot> decoded = DecodeBreaker(key, bytes);
-      if (decoded.ok()) breaker(*std::move(decoded));
+      if (decoded.ok()) reader.breaker(*std::move(decoded));
       return decoded.status();
     });
   }
@@ -282,6 +302,10 @@ absl::Status RocksDbStore::Write(const StoreBatch& batch) {
     const std::string at = DatabaseKey(kPolicy, key);
     policy.has_value() ? changes.Put(at, EncodePolicy(*policy)) : changes.Delete(at);
   }
+  for (const SessionMark& mark : batch.sessions) {
+    changes.Put(SessionKey(mark.session), EncodeSession(mark));
+  }
+  for (const uint64_t session : batch.forgotten_sessions) changes.Delete(SessionKey(session));
   rocksdb::WriteOptions options;
   options.sync = durability_ == Durability::kDisk;
   absl::Status written = FromRocksDb(db_->Write(options, &changes));

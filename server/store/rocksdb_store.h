@@ -33,6 +33,7 @@ enum class Durability {
 //   m epoch                      EpochRecord     of the last Open
 //   b service \0 operation       BreakerRecord
 //   p service \0 operation       PolicyRecord    either name may be "*"
+//   s name                       SessionRecord   the name as 16 hexadecimal digits
 //
 // without the spaces: the first byte is the kind. Names hold no control characters. Values are
 // described in record_codec.h.
@@ -51,8 +52,7 @@ class RocksDbStore : public StateStore {
   RocksDbStore& operator=(const RocksDbStore&) = delete;
 
   absl::StatusOr<PermitEpoch> Open() override;
-  absl::Status Load(absl::FunctionRef<void(BreakerSnapshot)> breaker,
-                    absl::FunctionRef<void(StoredPolicy)> policy) override;
+  absl::Status Load(const StoreReader& reader) override;
   absl::Status Write(const StoreBatch& batch) override;
 
  private:

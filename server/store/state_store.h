@@ -1,6 +1,7 @@
 #ifndef BREAKER_STORE_STATE_STORE_H_
 #define BREAKER_STORE_STATE_STORE_H_
 
+#include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "server/engine/key.h"
 #include "server/engine/permit_ids.h"
 #include "server/engine/policy.h"
+#include "server/engine/sessions.h"
 #include "server/engine/snapshot.h"
 
 namespace breaker::server {
@@ -27,12 +29,21 @@ struct StoredPolicy {
 
 // Changes that are stored together. nullopt erases what is stored for the key, if anything is.
 struct StoreBatch {
-  std::vector<std::pair<Key, std::optional<BreakerSnapshot>>> breakers;
-  std::vector<std::pair<Key, std::optional<StoredPolicy>>> policies;
+  std::vector<std::pair<Key, std::optional<BreakerSnapshot>>> breakers = {};
+  std::vector<std::pair<Key, std::optional<StoredPolicy>>> policies = {};
+  std::vector<SessionMark> sessions = {};
+  std::vector<uint64_t> forgotten_sessions = {};
 };
 
-// Where breakers and operators' policies outlive the daemon. Memory stays the authority: what is
-// here is read once, after Open, and from then on only written.
+// Takes what is loaded.
+struct StoreReader {
+  absl::FunctionRef<void(BreakerSnapshot)> breaker;
+  absl::FunctionRef<void(StoredPolicy)> policy;
+  absl::FunctionRef<void(SessionMark)> session;
+};
+
+// Where breakers, operators' policies and the marks of sessions outlive the daemon. Memory stays
+// the authority: what is here is read once, after Open, and from then on only written.
 //
 // Not thread-safe: one thread at a time.
 class StateStore {
@@ -48,14 +59,13 @@ class StateStore {
   // again is of no use. UNAVAILABLE: the disk does not work now; it may later.
   virtual absl::StatusOr<PermitEpoch> Open() = 0;
 
-  // Hands over everything that is stored: policies first, each kind in the order of its keys. A
+  // Hands over everything that is stored: sessions, then policies, then breakers. A
   // record that cannot be read is logged with its key, left where it is and skipped.
   //
   // DATA_LOSS: the store is corrupt, and what was handed over is all that can be had of it. The
   // next Open puts it aside and begins an empty one. UNAVAILABLE: it is not open or the disk does
   // not work now.
-  virtual absl::Status Load(absl::FunctionRef<void(BreakerSnapshot)> breaker,
-                            absl::FunctionRef<void(StoredPolicy)> policy) = 0;
+  virtual absl::Status Load(const StoreReader& reader) = 0;
 
   // Stores all of `batch` or nothing. When it returns OK, the batch survives the end of this
   // process, however it comes; whether also that of the machine is the implementation's to say.

@@ -15,6 +15,8 @@ namespace {
 // Breakers that are written together while somebody may come to wait.
 constexpr size_t kChunk = 1000;
 
+constexpr absl::Duration kForgetInterval = absl::Minutes(1);
+
 }  // namespace
 
 StoreWriter::StoreWriter(StateStore* store, Registry* registry, const Clock* clock,
@@ -130,7 +132,7 @@ bool StoreWriter::Wait(MonotonicTime due) {
 }
 
 void StoreWriter::WritePending() {
-  Changes changes;
+  Pending changes;
   {
     MutexLock lock(&mu_);
     changes = Take(pending_.breakers.size());
@@ -140,9 +142,11 @@ void StoreWriter::WritePending() {
 }
 
 void StoreWriter::WriteSnapshots() {
+  // The marks first: what their batches have changed is among the dirty ones that are taken next.
+  std::vector<SessionMark> marks = registry_->sessions().Unstored(clock_->Now());
   std::vector<Key> dirty = registry_->TakeDirty();
   while (!dirty.empty() && !degraded()) {
-    Changes chunk;
+    Pending chunk;
     const auto begin = dirty.end() - std::min<ptrdiff_t>(kChunk, std::ssize(dirty));
     chunk.breakers.insert(begin, dirty.end());
     dirty.erase(begin, dirty.end());
@@ -153,10 +157,24 @@ void StoreWriter::WriteSnapshots() {
     }
   }
   Remember(dirty);
+  if (!degraded()) WriteSessions(std::move(marks));
 }
 
-StoreWriter::Changes StoreWriter::Take(size_t max_breakers) {
-  Changes taken;
+void StoreWriter::WriteSessions(std::vector<SessionMark> marks) {
+  StoreBatch batch;
+  batch.sessions = std::move(marks);
+  const MonotonicTime now = clock_->Now().mono;
+  if (now >= next_forget_) {
+    next_forget_ = now + kForgetInterval;
+    batch.forgotten_sessions = registry_->sessions().Forget(now);
+  }
+  if (batch.sessions.empty() && batch.forgotten_sessions.empty()) return;
+  if (const absl::Status status = store_->Write(batch); !status.ok()) return Degrade(status);
+  registry_->sessions().Stored(batch.sessions);
+}
+
+StoreWriter::Pending StoreWriter::Take(size_t max_breakers) {
+  Pending taken;
   if (max_breakers >= pending_.breakers.size()) {
     taken.breakers.swap(pending_.breakers);
   } else {
@@ -169,7 +187,7 @@ StoreWriter::Changes StoreWriter::Take(size_t max_breakers) {
   return taken;
 }
 
-absl::Status StoreWriter::Write(const Changes& changes) {
+absl::Status StoreWriter::Write(const Pending& changes) {
   StoreBatch batch;
   const Instant now = clock_->Now();
   for (const Key& key : changes.breakers) {
@@ -237,7 +255,7 @@ absl::Status StoreWriter::Reopen() {
 
 absl::Status StoreWriter::CatchUp() {
   while (true) {
-    Changes changes;
+    Pending changes;
     {
       MutexLock lock(&mu_);
       if (pending_.breakers.empty() && pending_.policies.empty()) {
@@ -261,6 +279,7 @@ void StoreWriter::RememberAll() {
     Remember(keys);
     keys = registry_->KeysAfter("", keys.back(), kChunk);
   }
+  registry_->sessions().NoneStored();
   MutexLock lock(&mu_);
   pending_.policies.insert(policies_.begin(), policies_.end());
 }
@@ -269,20 +288,23 @@ absl::Status StoreWriter::Load() {
   const Instant now = clock_->Now();
   size_t breakers = 0;
   size_t refused = 0;
-  const absl::Status status = store_->Load(
-      [&](BreakerSnapshot snapshot) {
-        // What changed before the store could be read is newer, or was deleted.
-        if (IsPending(snapshot.key)) return;
-        registry_->Restore(std::move(snapshot), now).ok() ? ++breakers : ++refused;
-      },
-      [&](const StoredPolicy& policy) {
-        {
-          MutexLock lock(&mu_);
-          if (pending_.policies.contains(policy.key)) return;
-          policies_.insert_or_assign(policy.key, policy);
-        }
-        options_.restore_policy(policy);
-      });
+  const absl::Status status = store_->Load(StoreReader{
+      .breaker =
+          [&](BreakerSnapshot snapshot) {
+            // What changed before the store could be read is newer, or was deleted.
+            if (IsPending(snapshot.key)) return;
+            registry_->Restore(std::move(snapshot), now).ok() ? ++breakers : ++refused;
+          },
+      .policy =
+          [&](const StoredPolicy& policy) {
+            {
+              MutexLock lock(&mu_);
+              if (pending_.policies.contains(policy.key)) return;
+              policies_.insert_or_assign(policy.key, policy);
+            }
+            options_.restore_policy(policy);
+          },
+      .session = [&](const SessionMark& mark) { registry_->sessions().Restore(mark, now); }});
   loaded_ = status.ok();
   if (refused > 0) {
     Log(LogLevel::kError, "breakers_not_loaded",

@@ -90,7 +90,7 @@ class StoreWriter {
 
  private:
   // What is to be written, and who waits for it.
-  struct Changes {
+  struct Pending {
     absl::flat_hash_set<Key> breakers;
     absl::flat_hash_map<Key, std::optional<StoredPolicy>> policies;
     std::vector<Done> waiting;
@@ -101,7 +101,7 @@ class StoreWriter {
   // Lets `done` wait; false if nobody is to wait, and then `done` is to be called at once.
   bool Queue(Done& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Takes what is pending, but no more breakers than `max_breakers`.
-  Changes Take(size_t max_breakers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Pending Take(size_t max_breakers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsPending(const Key& breaker) ABSL_LOCKS_EXCLUDED(mu_);
   bool degraded() const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -111,8 +111,10 @@ class StoreWriter {
   bool Wait(MonotonicTime due) ABSL_LOCKS_EXCLUDED(mu_);
   void WritePending() ABSL_LOCKS_EXCLUDED(mu_);
   void WriteSnapshots() ABSL_LOCKS_EXCLUDED(mu_);
+  // Once everything that they have touched is stored.
+  void WriteSessions(std::vector<SessionMark> marks) ABSL_LOCKS_EXCLUDED(mu_);
   // Writes what was taken; after an error it is pending again.
-  absl::Status Write(const Changes& changes) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Write(const Pending& changes) ABSL_LOCKS_EXCLUDED(mu_);
   // Has breakers written later, by whoever writes next.
   void Remember(const std::vector<Key>& breakers) ABSL_LOCKS_EXCLUDED(mu_);
   void RememberAll() ABSL_LOCKS_EXCLUDED(mu_);
@@ -136,10 +138,11 @@ class StoreWriter {
   std::optional<uint64_t> secret_;  // of the store that was opened last
   bool loaded_ = false;             // whether the registry has had all that the store held
   MonotonicTime degraded_since_;
+  MonotonicTime next_forget_;  // when to look for idle sessions
 
   mutable Mutex mu_;
   std::condition_variable_any changed_;
-  Changes pending_ ABSL_GUARDED_BY(mu_);
+  Pending pending_ ABSL_GUARDED_BY(mu_);
   // All that there are: the registry does not give them out, and another store would need them.
   absl::flat_hash_map<Key, StoredPolicy> policies_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

@@ -50,7 +50,7 @@ class Fleet {
   }
 
   void Call(const Key& key) {
-    const Decision decision = *registry_->Acquire(key, nullptr, clock_.Now(), &transitions());
+    const Decision decision = *registry_->Acquire(key, "w1", nullptr, clock_.Now(), &transitions());
     CallReport report;
     report.worker_id = "worker-7";
     report.permit_id = decision.permit_id;
@@ -63,8 +63,8 @@ class Fleet {
   double bytes_per_breaker() const { return bytes_per_breaker_; }
 
  private:
-  static Transitions& transitions() {
-    thread_local Transitions transitions;
+  static Changes& transitions() {
+    thread_local Changes transitions;
     return transitions;
   }
 

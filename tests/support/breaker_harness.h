@@ -27,7 +27,7 @@ class BreakerHarness {
                                            std::make_shared<const Policy>(policy),
                                            PolicySource::kOperator, clock_.Now())) {}
 
-  Decision Acquire() { return breaker_->Acquire(context()); }
+  Decision Acquire() { return breaker_->Acquire("w1", context()); }
 
   ReportResult Report(const CallReport& report) { return breaker_->Report(report, context()); }
   ReportResult Report(uint64_t permit_id, Outcome outcome, absl::string_view worker = "w1") {

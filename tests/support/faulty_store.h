@@ -71,10 +71,7 @@ class FaultyStore : public StateStore {
     return store_->Open();
   }
 
-  absl::Status Load(absl::FunctionRef<void(BreakerSnapshot)> breaker,
-                    absl::FunctionRef<void(StoredPolicy)> policy) override {
-    return store_->Load(breaker, policy);
-  }
+  absl::Status Load(const StoreReader& reader) override { return store_->Load(reader); }
 
   absl::Status Write(const StoreBatch& batch) override {
     {

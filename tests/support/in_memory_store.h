@@ -1,6 +1,7 @@
 #ifndef BREAKER_TESTS_SUPPORT_IN_MEMORY_STORE_H_
 #define BREAKER_TESTS_SUPPORT_IN_MEMORY_STORE_H_
 
+#include <cstdint>
 #include <map>
 #include <optional>
 
@@ -21,18 +22,20 @@ class InMemoryStore : public StateStore {
     return epoch_;
   }
 
-  absl::Status Load(absl::FunctionRef<void(BreakerSnapshot)> breaker,
-                    absl::FunctionRef<void(StoredPolicy)> policy) override {
+  absl::Status Load(const StoreReader& reader) override {
     std::map<Key, BreakerSnapshot> breakers;
     std::map<Key, StoredPolicy> policies;
+    std::map<uint64_t, SessionMark> sessions;
     {
       MutexLock lock(&mu_);
       if (!open_) return absl::UnavailableError("the store is not open");
       breakers = breakers_;
       policies = policies_;
+      sessions = sessions_;
     }
-    for (const auto& [key, stored] : policies) policy(stored);
-    for (const auto& [key, snapshot] : breakers) breaker(snapshot);
+    for (const auto& [name, mark] : sessions) reader.session(mark);
+    for (const auto& [key, stored] : policies) reader.policy(stored);
+    for (const auto& [key, snapshot] : breakers) reader.breaker(snapshot);
     return absl::OkStatus();
   }
 
@@ -41,6 +44,8 @@ class InMemoryStore : public StateStore {
     if (!open_) return absl::UnavailableError("the store is not open");
     for (const auto& [key, snapshot] : batch.breakers) Put(key, snapshot, breakers_);
     for (const auto& [key, policy] : batch.policies) Put(key, policy, policies_);
+    for (const SessionMark& mark : batch.sessions) sessions_.insert_or_assign(mark.session, mark);
+    for (const uint64_t name : batch.forgotten_sessions) sessions_.erase(name);
     return absl::OkStatus();
   }
 
@@ -51,6 +56,7 @@ class InMemoryStore : public StateStore {
     open_ = false;
     breakers_.clear();
     policies_.clear();
+    sessions_.clear();
   }
 
   std::map<Key, BreakerSnapshot> breakers() {
@@ -60,6 +66,10 @@ class InMemoryStore : public StateStore {
   std::map<Key, StoredPolicy> policies() {
     MutexLock lock(&mu_);
     return policies_;
+  }
+  std::map<uint64_t, SessionMark> sessions() {
+    MutexLock lock(&mu_);
+    return sessions_;
   }
   std::optional<BreakerSnapshot> Find(const Key& key) {
     MutexLock lock(&mu_);
@@ -82,6 +92,7 @@ class InMemoryStore : public StateStore {
   bool open_ ABSL_GUARDED_BY(mu_) = false;
   std::map<Key, BreakerSnapshot> breakers_ ABSL_GUARDED_BY(mu_);
   std::map<Key, StoredPolicy> policies_ ABSL_GUARDED_BY(mu_);
+  std::map<uint64_t, SessionMark> sessions_ ABSL_GUARDED_BY(mu_);  // by name
 };
 
 }  // namespace breaker::server

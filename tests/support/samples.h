@@ -63,6 +63,7 @@ inline BreakerSnapshot FullSnapshot(const Key& key) {
   s.failed_recoveries = 12;
   s.probe_successes = 13;
   s.ramp_started_at = WallTime::FromUnixNanos(0);
+  s.applied_runs = {{UINT64_MAX - 1, BatchPosition(7, 3)}, {UINT64_MAX, BatchPosition(1, 1)}};
   return s;
 }
 

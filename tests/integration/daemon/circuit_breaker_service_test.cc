@@ -208,14 +208,7 @@ TEST_F(CircuitBreakerServiceTest, ListFiltersByServiceAndState) {
   EXPECT_EQ(page_.stats(0).state(), v1::CLOSED);
 }
 
-TEST_F(CircuitBreakerServiceTest, LaterRpcsAreUnimplemented) {
-  grpc::ClientContext batch_context;
-  v1::ReportBatchResponse batch;
-  EXPECT_EQ(daemon_.stub().ReportBatch(&batch_context, {}, &batch).error_code(),
-            grpc::StatusCode::UNIMPLEMENTED);
-  grpc::ClientContext watch_context;
-  EXPECT_EQ(daemon_.stub().Watch(&watch_context)->Finish().error_code(),
-            grpc::StatusCode::UNIMPLEMENTED);
+TEST_F(CircuitBreakerServiceTest, OperatorsRpcsAreUnimplemented) {
   grpc::ClientContext admin_context;
   v1::ListPoliciesResponse policies;
   EXPECT_EQ(v1::BreakerAdmin::NewStub(daemon_.NewChannel())

@@ -35,16 +35,17 @@ TEST(PermitTableTest, AnUnknownIdIsNotThere) {
   EXPECT_EQ(table.size(), 1u);
 }
 
-TEST(PermitTableTest, TakesTheOldestFirstAndNoneGrantedAfterTheLimit) {
+TEST(PermitTableTest, KnowsTheOldestByItsOrder) {
   PermitTable table;
   table.Add(30, GrantedAt(10));
   table.Add(10, GrantedAt(20));
   table.Add(20, GrantedAt(30));
 
-  EXPECT_FALSE(table.TakeGrantedBy(MonotonicTime::FromNanos(9)).has_value());
-  EXPECT_EQ(table.TakeGrantedBy(MonotonicTime::FromNanos(20))->granted_at.nanos(), 10);
-  EXPECT_EQ(table.TakeGrantedBy(MonotonicTime::FromNanos(20))->granted_at.nanos(), 20);
-  EXPECT_FALSE(table.TakeGrantedBy(MonotonicTime::FromNanos(20)).has_value());
+  EXPECT_EQ(table.oldest(), 30u);
+  EXPECT_EQ(table.Take(30)->granted_at.nanos(), 10);
+  EXPECT_EQ(table.oldest(), 10u);
+  EXPECT_EQ(table.Take(10)->granted_at.nanos(), 20);
+  EXPECT_EQ(table.oldest(), 20u);
   EXPECT_EQ(table.oldest_granted_at().nanos(), 30);
   EXPECT_EQ(table.size(), 1u);
 }

@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "server/engine/registry.h"
 #include "tests/support/simulated_clock.h"
+#include "tests/support/transitions_in.h"
 
 namespace breaker::server {
 namespace {
@@ -35,7 +36,7 @@ TEST(RegistryConcurrencyTest, ExactlyTheAllowedNumberOfProbesIsGranted) {
   constexpr int kRounds = 200;
   SimulatedClock clock;
   Registry registry{RegistryOptions()};
-  Transitions setup;
+  Changes setup;
   Policy policy;
   policy.failure_threshold = 1;
   policy.minimum_request_count = 1;
@@ -50,9 +51,9 @@ TEST(RegistryConcurrencyTest, ExactlyTheAllowedNumberOfProbesIsGranted) {
     std::atomic<int> transitions{0};
 
     InParallel(kThreads, [&](int i) {
-      Transitions caused;
-      decisions[i] = *registry.Acquire(kCharge, nullptr, clock.Now(), &caused);
-      transitions.fetch_add(static_cast<int>(caused.size()));
+      Changes caused;
+      decisions[i] = *registry.Acquire(kCharge, "w1", nullptr, clock.Now(), &caused);
+      transitions.fetch_add(static_cast<int>(TransitionsIn(caused).size()));
     });
 
     int probes = 0;
@@ -78,25 +79,25 @@ TEST(RegistryConcurrencyTest, NoCountIsLost) {
   constexpr int kCalls = 3000;
   SimulatedClock clock;
   Registry registry{RegistryOptions()};
-  Transitions setup;
+  Changes setup;
   Policy policy;
   policy.failure_threshold = 0;
   registry.SetPolicy(Key("*", "*"), policy, clock.Now(), &setup);
 
   InParallel(kThreads, [&](int i) {
-    Transitions caused;
+    Changes caused;
     const std::string worker = absl::StrCat("w", i);
     for (int call = 0; call < kCalls; ++call) {
       // Every other call to a breaker that all share, the others to one of this thread's own.
       const std::string own = absl::StrCat("own", i);
       const KeyView key = call % 2 == 0 ? kCharge : KeyView{"payments", own};
-      const Decision decision = *registry.Acquire(key, nullptr, clock.Now(), &caused);
+      const Decision decision = *registry.Acquire(key, "w1", nullptr, clock.Now(), &caused);
       const Outcome outcome = call % 3 == 0 ? Outcome::kFailure : Outcome::kSuccess;
       ASSERT_EQ(registry.Report(key, {worker, decision.permit_id, outcome}, clock.Now(), &caused)
                     ->disposition,
                 Disposition::kCounted);
     }
-    ASSERT_TRUE(caused.empty());
+    ASSERT_TRUE(TransitionsIn(caused).empty());
   });
 
   const BreakerStats shared = *registry.GetStats(kCharge, clock.Now(), &setup);
@@ -117,10 +118,10 @@ TEST(RegistryConcurrencyTest, ABreakerIsCreatedOnceAndTheBoundHolds) {
   std::atomic<int> refused{0};
 
   InParallel(kThreads, [&](int) {
-    Transitions caused;
+    Changes caused;
     for (int i = 0; i < 200; ++i) {
       const std::string operation = absl::StrCat("operation", i);
-      if (!registry.Acquire({"s", operation}, nullptr, clock.Now(), &caused).ok()) ++refused;
+      if (!registry.Acquire({"s", operation}, "w1", nullptr, clock.Now(), &caused).ok()) ++refused;
     }
   });
 
@@ -138,7 +139,7 @@ TEST(RegistryConcurrencyTest, EveryCallAtOnceLeavesNothingBehind) {
   const auto key = [](int i) { return Key(absl::StrCat("s", i % 3), absl::StrCat("o", i % 7)); };
 
   std::thread time([&] {
-    Transitions caused;
+    Changes caused;
     for (int i = 0; i < 400; ++i) {
       clock.Advance(absl::Milliseconds(100));
       registry.Tick(clock.Now(), &caused);
@@ -147,7 +148,7 @@ TEST(RegistryConcurrencyTest, EveryCallAtOnceLeavesNothingBehind) {
     stop = true;
   });
   std::thread operators([&] {
-    Transitions caused;
+    Changes caused;
     Policy policy;
     for (int i = 0; !stop; ++i) {
       policy.recovery_timeout = absl::Seconds(1 + i % 5);
@@ -155,17 +156,17 @@ TEST(RegistryConcurrencyTest, EveryCallAtOnceLeavesNothingBehind) {
       (void)registry.SetOverride(key(i), Override{}, clock.Now(), &caused);
       (void)registry.ClearOverride(key(i), clock.Now(), &caused);
       (void)registry.Reset(key(i + 1), clock.Now(), &caused);
-      (void)registry.Delete(key(i + 2));
+      (void)registry.Delete(key(i + 2), &caused);
       registry.ListStats(
           "", [](State) { return true; }, 5, std::nullopt, clock.Now(), &caused);
       caused.clear();
     }
   });
   InParallel(3, [&](int i) {
-    Transitions caused;
+    Changes caused;
     for (int call = i; !stop; ++call) {
       const absl::StatusOr<Decision> decision =
-          registry.Acquire(key(call), nullptr, clock.Now(), &caused);
+          registry.Acquire(key(call), "w1", nullptr, clock.Now(), &caused);
       const Outcome outcome = call % 4 == 0 ? Outcome::kFailure : Outcome::kSuccess;
       (void)registry.Report(key(call), {"w", decision->permit_id, outcome}, clock.Now(), &caused);
       caused.clear();
@@ -174,7 +175,7 @@ TEST(RegistryConcurrencyTest, EveryCallAtOnceLeavesNothingBehind) {
   time.join();
   operators.join();
 
-  Transitions caused;
+  Changes caused;
   Policy quick;
   registry.SetPolicy(Key("*", "*"), quick, clock.Now(), &caused);
   for (int i = 0; i < 21; ++i) (void)registry.Reset(key(i), clock.Now(), &caused);

@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "server/engine/registry.h"
 #include "tests/support/simulated_clock.h"
+#include "tests/support/transitions_in.h"
 
 // What operators, listings and the store ask of a Registry.
 namespace breaker::server {
@@ -18,16 +19,14 @@ const Key kCharge("payments", "charge");
 class RegistryOperatorsTest : public testing::Test {
  protected:
   void Call(const Key& key, Outcome outcome = Outcome::kSuccess) {
-    registry_.Report(key, {"w1", 0, outcome}, clock_.Now(), &transitions_).IgnoreError();
+    registry_.Report(key, {"w1", 0, outcome}, clock_.Now(), &changes_).IgnoreError();
   }
   Decision Acquire(const Key& key, const Policy* policy = nullptr) {
-    return *registry_.Acquire(key, policy, clock_.Now(), &transitions_);
+    return *registry_.Acquire(key, "w1", policy, clock_.Now(), &changes_);
   }
-  BreakerStats Stats(const Key& key) {
-    return *registry_.GetStats(key, clock_.Now(), &transitions_);
-  }
+  BreakerStats Stats(const Key& key) { return *registry_.GetStats(key, clock_.Now(), &changes_); }
   void SetPolicy(const Key& key, uint32_t failure_threshold) {
-    registry_.SetPolicy(key, Threshold(failure_threshold), clock_.Now(), &transitions_);
+    registry_.SetPolicy(key, Threshold(failure_threshold), clock_.Now(), &changes_);
   }
   static Policy Threshold(uint32_t failure_threshold) {
     Policy policy;
@@ -38,7 +37,7 @@ class RegistryOperatorsTest : public testing::Test {
   Registry::Page List(absl::string_view service, size_t count,
                       const std::optional<Key>& after = std::nullopt) {
     return registry_.ListStats(
-        service, [](State) { return true; }, count, after, clock_.Now(), &transitions_);
+        service, [](State) { return true; }, count, after, clock_.Now(), &changes_);
   }
   static std::vector<Key> Keys(const Registry::Page& page) {
     std::vector<Key> keys;
@@ -55,7 +54,7 @@ class RegistryOperatorsTest : public testing::Test {
 
   SimulatedClock clock_;
   Registry registry_{RegistryOptions()};
-  Transitions transitions_;
+  Changes changes_;
 };
 
 TEST_F(RegistryOperatorsTest, APolicyTakesEffectAtOnceOnAllThatItMatches) {
@@ -70,10 +69,10 @@ TEST_F(RegistryOperatorsTest, APolicyTakesEffectAtOnceOnAllThatItMatches) {
   EXPECT_EQ(Stats(refund).policy->failure_threshold, 12u);
   EXPECT_EQ(Stats(place).policy->failure_threshold, 11u);
   EXPECT_EQ(Stats(kCharge).window.successes, 1u);
-  EXPECT_TRUE(transitions_.empty());
-  EXPECT_TRUE(registry_.DeletePolicy(kCharge, clock_.Now(), &transitions_).ok());
+  EXPECT_TRUE(TransitionsIn(changes_).empty());
+  EXPECT_TRUE(registry_.DeletePolicy(kCharge, clock_.Now(), &changes_).ok());
   EXPECT_EQ(Stats(kCharge).policy->failure_threshold, 12u);
-  EXPECT_EQ(registry_.DeletePolicy(kCharge, clock_.Now(), &transitions_).message(),
+  EXPECT_EQ(registry_.DeletePolicy(kCharge, clock_.Now(), &changes_).message(),
             "no policy is set for payments/charge");
 }
 
@@ -106,7 +105,7 @@ TEST_F(RegistryOperatorsTest, AWorkersPolicyWaitsBehindAnOperators) {
   Acquire(kCharge, &brought);
   EXPECT_EQ(Stats(kCharge).policy->failure_threshold, 9u);
 
-  registry_.DeletePolicy(kCharge, clock_.Now(), &transitions_).IgnoreError();
+  registry_.DeletePolicy(kCharge, clock_.Now(), &changes_).IgnoreError();
 
   EXPECT_EQ(*Stats(kCharge).policy, brought);
 }
@@ -130,26 +129,25 @@ TEST_F(RegistryOperatorsTest, OverridesAndResetAnswerWithStats) {
   Override override;
   override.actor = "ann";
 
-  EXPECT_EQ(registry_.SetOverride(kCharge, override, clock_.Now(), &transitions_)->state,
-            State::kOpen);
-  EXPECT_EQ(registry_.ClearOverride(kCharge, clock_.Now(), &transitions_)->state, State::kClosed);
-  EXPECT_EQ(registry_.Reset(kCharge, clock_.Now(), &transitions_)->generation, 4u);
+  EXPECT_EQ(registry_.SetOverride(kCharge, override, clock_.Now(), &changes_)->state, State::kOpen);
+  EXPECT_EQ(registry_.ClearOverride(kCharge, clock_.Now(), &changes_)->state, State::kClosed);
+  EXPECT_EQ(registry_.Reset(kCharge, clock_.Now(), &changes_)->generation, 4u);
 
-  ASSERT_EQ(transitions_.size(), 3u);
-  EXPECT_EQ(transitions_[0].transition.cause, Cause::kOverrideSet);
-  EXPECT_EQ(transitions_[1].transition.cause, Cause::kOverrideCleared);
-  EXPECT_EQ(transitions_[2].transition.cause, Cause::kReset);
+  ASSERT_EQ(TransitionsIn(changes_).size(), 3u);
+  EXPECT_EQ(TransitionsIn(changes_)[0].transition.cause, Cause::kOverrideSet);
+  EXPECT_EQ(TransitionsIn(changes_)[1].transition.cause, Cause::kOverrideCleared);
+  EXPECT_EQ(TransitionsIn(changes_)[2].transition.cause, Cause::kReset);
 }
 
 TEST_F(RegistryOperatorsTest, NothingToActOnIsNotFound) {
-  EXPECT_EQ(registry_.Reset(kCharge, clock_.Now(), &transitions_).status().message(),
+  EXPECT_EQ(registry_.Reset(kCharge, clock_.Now(), &changes_).status().message(),
             "no breaker payments/charge");
-  EXPECT_EQ(registry_.ClearOverride(kCharge, clock_.Now(), &transitions_).status().code(),
+  EXPECT_EQ(registry_.ClearOverride(kCharge, clock_.Now(), &changes_).status().code(),
             absl::StatusCode::kNotFound);
-  EXPECT_EQ(registry_.Delete(kCharge).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(registry_.Delete(kCharge, &changes_).code(), absl::StatusCode::kNotFound);
   Call(kCharge);
 
-  EXPECT_EQ(registry_.ClearOverride(kCharge, clock_.Now(), &transitions_).status().message(),
+  EXPECT_EQ(registry_.ClearOverride(kCharge, clock_.Now(), &changes_).status().message(),
             "breaker payments/charge has no override");
 }
 
@@ -157,7 +155,7 @@ TEST_F(RegistryOperatorsTest, DeleteForgetsStateAndHistory) {
   SetPolicy(kCharge, 1);
   Call(kCharge, Outcome::kFailure);
 
-  EXPECT_TRUE(registry_.Delete(kCharge).ok());
+  EXPECT_TRUE(registry_.Delete(kCharge, &changes_).ok());
 
   EXPECT_EQ(registry_.size(), 0u);
   EXPECT_TRUE(Acquire(kCharge).allowed);
@@ -194,7 +192,7 @@ TEST_F(RegistryOperatorsTest, PagesAreStableWhileBreakersComeAndGo) {
   for (const char* operation : {"b", "d", "f", "h"}) Call(Key("s", operation));
   const Registry::Page first = List("", 2);
 
-  registry_.Delete(Key("s", "d")).IgnoreError();  // the one that the page ended with
+  registry_.Delete(Key("s", "d"), &changes_).IgnoreError();  // the one that the page ended with
   Call(Key("s", "a"));
   Call(Key("s", "e"));
   const Registry::Page second = List("", 10, first.next);
@@ -207,14 +205,14 @@ TEST_F(RegistryOperatorsTest, ListsOnlyWantedStatesAndFillsPagesWithThem) {
     const Key key("s", absl::StrCat(1000 + i));
     Call(key);
     if (i % 100 != 50) continue;
-    registry_.SetOverride(key, Override(), clock_.Now(), &transitions_).IgnoreError();
+    registry_.SetOverride(key, Override(), clock_.Now(), &changes_).IgnoreError();
   }
   const auto open = [](State state) { return state == State::kOpen; };
 
   const Registry::Page first =
-      registry_.ListStats("", open, 6, std::nullopt, clock_.Now(), &transitions_);
+      registry_.ListStats("", open, 6, std::nullopt, clock_.Now(), &changes_);
   const Registry::Page second =
-      registry_.ListStats("", open, 6, first.next, clock_.Now(), &transitions_);
+      registry_.ListStats("", open, 6, first.next, clock_.Now(), &changes_);
 
   EXPECT_EQ(first.stats.size(), 6u);
   EXPECT_EQ(second.stats.size(), 4u);
@@ -246,8 +244,8 @@ TEST_F(RegistryOperatorsTest, AskingMakesNothingDirty) {
 
   Stats(kCharge);
   List("", 10);
-  registry_.Tick(clock_.Now(), &transitions_);
-  registry_.Report(kCharge, {"w1", 12345, Outcome::kFailure}, clock_.Now(), &transitions_)
+  registry_.Tick(clock_.Now(), &changes_);
+  registry_.Report(kCharge, {"w1", 12345, Outcome::kFailure}, clock_.Now(), &changes_)
       .IgnoreError();
 
   EXPECT_TRUE(Dirty().empty());
@@ -257,14 +255,14 @@ TEST_F(RegistryOperatorsTest, EveryCounterThatMovesIsDirty) {
   Acquire(kCharge);
   Dirty();
   clock_.Advance(absl::Seconds(30));
-  registry_.Tick(clock_.Now(), &transitions_);  // abandons
+  registry_.Tick(clock_.Now(), &changes_);  // abandons
   EXPECT_EQ(Dirty(), std::vector<Key>{kCharge});
   Acquire(kCharge);
   Dirty();
   clock_.Advance(absl::Seconds(30));
   Stats(kCharge);  // abandons as well
   EXPECT_EQ(Dirty(), std::vector<Key>{kCharge});
-  registry_.SetOverride(kCharge, Override(), clock_.Now(), &transitions_).IgnoreError();
+  registry_.SetOverride(kCharge, Override(), clock_.Now(), &changes_).IgnoreError();
   EXPECT_EQ(Dirty(), std::vector<Key>{kCharge});
   Acquire(kCharge);  // rejects
   EXPECT_EQ(Dirty(), std::vector<Key>{kCharge});
@@ -288,7 +286,7 @@ TEST_F(RegistryOperatorsTest, ADeletedBreakerIsDirtyAndSavesNothing) {
   Call(kCharge);
   Dirty();
 
-  registry_.Delete(kCharge).IgnoreError();
+  registry_.Delete(kCharge, &changes_).IgnoreError();
 
   EXPECT_EQ(Dirty(), std::vector<Key>{kCharge});
   EXPECT_FALSE(registry_.Save(kCharge, clock_.Now()).has_value());
@@ -299,17 +297,17 @@ TEST_F(RegistryOperatorsTest, ARestoredBreakerGoesOnAndIsNotDirty) {
   Call(kCharge, Outcome::kFailure);
   const BreakerSnapshot saved = *registry_.Save(kCharge, clock_.Now());
   Registry other{RegistryOptions()};
-  other.SetPolicy(kCharge, Threshold(1), clock_.Now(), &transitions_);
-  transitions_.clear();
+  other.SetPolicy(kCharge, Threshold(1), clock_.Now(), &changes_);
+  changes_.clear();
 
   ASSERT_TRUE(other.Restore(saved, clock_.Now()).ok());
 
   EXPECT_TRUE(other.TakeDirty().empty());
-  EXPECT_EQ(other.GetStats(kCharge, clock_.Now(), &transitions_)->state, State::kOpen);
+  EXPECT_EQ(other.GetStats(kCharge, clock_.Now(), &changes_)->state, State::kOpen);
   clock_.Advance(absl::Seconds(30));
-  other.Tick(clock_.Now(), &transitions_);
-  ASSERT_EQ(transitions_.size(), 1u);
-  EXPECT_EQ(transitions_[0].transition.to, State::kHalfOpen);
+  other.Tick(clock_.Now(), &changes_);
+  ASSERT_EQ(TransitionsIn(changes_).size(), 1u);
+  EXPECT_EQ(TransitionsIn(changes_)[0].transition.to, State::kHalfOpen);
 }
 
 TEST_F(RegistryOperatorsTest, RestoringOverALivingBreakerChangesNothing) {
@@ -330,7 +328,7 @@ TEST_F(RegistryOperatorsTest, ARestoredBreakerHasTheWorkersPolicy) {
 
   ASSERT_TRUE(other.Restore(saved, clock_.Now()).ok());
 
-  const BreakerStats stats = *other.GetStats(kCharge, clock_.Now(), &transitions_);
+  const BreakerStats stats = *other.GetStats(kCharge, clock_.Now(), &changes_);
   EXPECT_EQ(*stats.policy, brought);
   EXPECT_EQ(stats.policy_source, PolicySource::kWorker);
 }

@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "tests/support/simulated_clock.h"
+#include "tests/support/transitions_in.h"
 
 namespace breaker::server {
 namespace {
@@ -28,22 +29,22 @@ struct Harness {
   explicit Harness(const RegistryOptions& options = {}) : registry(options) {}
 
   absl::StatusOr<Decision> Acquire(const Key& key, const Policy* policy = nullptr) {
-    return registry.Acquire(key, policy, clock.Now(), &transitions);
+    return registry.Acquire(key, "w1", policy, clock.Now(), &changes);
   }
   absl::StatusOr<ReportResult> Report(const Key& key, uint64_t permit_id, Outcome outcome) {
-    return registry.Report(key, {"w1", permit_id, outcome}, clock.Now(), &transitions);
+    return registry.Report(key, {"w1", permit_id, outcome}, clock.Now(), &changes);
   }
   void Open(const Key& key) {
     const Policy policy = OneStrike();
     Report(key, Acquire(key, &policy)->permit_id, Outcome::kFailure).IgnoreError();
   }
   absl::StatusOr<BreakerStats> Stats(const Key& key) {
-    return registry.GetStats(key, clock.Now(), &transitions);
+    return registry.GetStats(key, clock.Now(), &changes);
   }
   void SetPolicy(const Key& key, const Policy& policy) {
-    registry.SetPolicy(key, policy, clock.Now(), &transitions);
+    registry.SetPolicy(key, policy, clock.Now(), &changes);
   }
-  void Tick() { registry.Tick(clock.Now(), &transitions); }
+  void Tick() { registry.Tick(clock.Now(), &changes); }
   // The dirty keys, in order, each once.
   std::vector<Key> Dirty() {
     std::vector<Key> keys = registry.TakeDirty();
@@ -54,7 +55,7 @@ struct Harness {
 
   SimulatedClock clock;
   Registry registry;
-  Transitions transitions;
+  Changes changes;
 };
 
 RegistryOptions IdleAfter(absl::Duration ttl) {
@@ -127,14 +128,13 @@ TEST(RegistryTest, MaxBreakersBoundsEveryWayToCreateOne) {
             "cannot create breaker orders/place: all 1 of --max_breakers are in use");
   EXPECT_EQ(h.Report(other, 0, Outcome::kSuccess).status().code(),
             absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(
-      h.registry.SetOverride(other, Override(), h.clock.Now(), &h.transitions).status().code(),
-      absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(h.registry.SetOverride(other, Override(), h.clock.Now(), &h.changes).status().code(),
+            absl::StatusCode::kResourceExhausted);
   BreakerSnapshot saved;
   saved.key = other;
   EXPECT_EQ(h.registry.Restore(saved, h.clock.Now()).code(), absl::StatusCode::kResourceExhausted);
   EXPECT_TRUE(h.Acquire(kCharge)->allowed);
-  EXPECT_TRUE(h.registry.Delete(kCharge).ok());
+  EXPECT_TRUE(h.registry.Delete(kCharge, &h.changes).ok());
   EXPECT_TRUE(h.Acquire(other).ok());
 }
 
@@ -149,7 +149,7 @@ TEST(RegistryTest, MaxPermitsBoundsAllBreakersTogether) {
   EXPECT_TRUE(h.Acquire(other)->allowed);
   EXPECT_EQ(h.Acquire(other)->permit_id, 0u);
   EXPECT_EQ(h.registry.permits_out(), 2);
-  EXPECT_TRUE(h.registry.Delete(kCharge).ok());  // its permit comes back
+  EXPECT_TRUE(h.registry.Delete(kCharge, &h.changes).ok());  // its permit comes back
 
   EXPECT_EQ(h.registry.permits_out(), 1);
   EXPECT_NE(h.Acquire(other)->permit_id, 0u);
@@ -158,45 +158,45 @@ TEST(RegistryTest, MaxPermitsBoundsAllBreakersTogether) {
 TEST(RegistryTest, CallsReturnTheTransitionsThatTheyCause) {
   Harness h;
   h.Open(kCharge);
-  ASSERT_EQ(h.transitions.size(), 1u);
-  EXPECT_EQ(h.transitions[0].key, kCharge);
-  EXPECT_EQ(h.transitions[0].transition.to, State::kOpen);
-  EXPECT_EQ(h.transitions[0].transition.generation, 2u);
-  h.transitions.clear();
+  ASSERT_EQ(TransitionsIn(h.changes).size(), 1u);
+  EXPECT_EQ(TransitionsIn(h.changes)[0].key, kCharge);
+  EXPECT_EQ(TransitionsIn(h.changes)[0].transition.to, State::kOpen);
+  EXPECT_EQ(TransitionsIn(h.changes)[0].transition.generation, 2u);
+  h.changes.clear();
   h.clock.Advance(absl::Seconds(10));
 
   const Decision probe = *h.Acquire(kCharge);
   h.Report(kCharge, probe.permit_id, Outcome::kSuccess).IgnoreError();
 
-  ASSERT_EQ(h.transitions.size(), 2u);
-  EXPECT_EQ(h.transitions[0].transition.to, State::kHalfOpen);
-  EXPECT_EQ(h.transitions[1].transition.to, State::kClosed);
+  ASSERT_EQ(TransitionsIn(h.changes).size(), 2u);
+  EXPECT_EQ(TransitionsIn(h.changes)[0].transition.to, State::kHalfOpen);
+  EXPECT_EQ(TransitionsIn(h.changes)[1].transition.to, State::kClosed);
 }
 
 TEST(RegistryTest, TickHalfOpensWithoutTraffic) {
   Harness h;
   h.Open(kCharge);
-  h.transitions.clear();
+  h.changes.clear();
 
   h.clock.Advance(absl::Seconds(10) - absl::Nanoseconds(1));
   h.Tick();
-  EXPECT_TRUE(h.transitions.empty());
+  EXPECT_TRUE(TransitionsIn(h.changes).empty());
   h.clock.Advance(absl::Nanoseconds(1));
   h.Tick();
 
-  ASSERT_EQ(h.transitions.size(), 1u);
-  EXPECT_EQ(h.transitions[0].transition.to, State::kHalfOpen);
+  ASSERT_EQ(TransitionsIn(h.changes).size(), 1u);
+  EXPECT_EQ(TransitionsIn(h.changes)[0].transition.to, State::kHalfOpen);
 }
 
 TEST(RegistryTest, TickServesManyBreakersAtOnce) {
   Harness h;
   for (int i = 0; i < 1000; ++i) h.Open(Key("s", absl::StrCat(i)));
-  h.transitions.clear();
+  h.changes.clear();
   h.clock.Advance(absl::Seconds(10));
 
   h.Tick();
 
-  EXPECT_EQ(h.transitions.size(), 1000u);
+  EXPECT_EQ(TransitionsIn(h.changes).size(), 1000u);
 }
 
 TEST(RegistryTest, TickAbandonsPermits) {
@@ -218,14 +218,14 @@ TEST(RegistryTest, TickEndsOverrides) {
   Harness h;
   Override override;
   override.expires_at = h.clock.Now().wall + absl::Seconds(60);
-  h.registry.SetOverride(kCharge, override, h.clock.Now(), &h.transitions).IgnoreError();
-  h.transitions.clear();
+  h.registry.SetOverride(kCharge, override, h.clock.Now(), &h.changes).IgnoreError();
+  h.changes.clear();
   h.clock.Advance(absl::Seconds(60));
 
   h.Tick();
 
-  ASSERT_EQ(h.transitions.size(), 1u);
-  EXPECT_EQ(h.transitions[0].transition.cause, Cause::kOverrideCleared);
+  ASSERT_EQ(TransitionsIn(h.changes).size(), 1u);
+  EXPECT_EQ(TransitionsIn(h.changes)[0].transition.cause, Cause::kOverrideCleared);
 }
 
 TEST(RegistryTest, AnIdleBreakerIsEvictedAtItsTime) {
@@ -260,7 +260,7 @@ TEST(RegistryTest, ReadingStatsDoesNotKeepABreaker) {
 TEST(RegistryTest, ABreakerThatIsOfUseIsNotEvicted) {
   Harness h(IdleAfter(absl::Seconds(5)));
   const Key forced("a", "forced"), open("b", "open"), waiting("c", "waiting");
-  h.registry.SetOverride(forced, Override(), h.clock.Now(), &h.transitions).IgnoreError();
+  h.registry.SetOverride(forced, Override(), h.clock.Now(), &h.changes).IgnoreError();
   h.Open(open);
   const uint64_t permit = h.Acquire(waiting)->permit_id;
 
@@ -290,9 +290,9 @@ TEST(RegistryTest, AnAbandonedPermitLetsAnIdleBreakerGo) {
 
 TEST(RegistryTest, TheEndOfAnOverrideCountsAsUse) {
   Harness h(IdleAfter(absl::Seconds(5)));
-  h.registry.SetOverride(kCharge, Override(), h.clock.Now(), &h.transitions).IgnoreError();
+  h.registry.SetOverride(kCharge, Override(), h.clock.Now(), &h.changes).IgnoreError();
   h.clock.Advance(absl::Hours(1));
-  h.registry.ClearOverride(kCharge, h.clock.Now(), &h.transitions).IgnoreError();
+  h.registry.ClearOverride(kCharge, h.clock.Now(), &h.changes).IgnoreError();
 
   h.Tick();
   EXPECT_EQ(h.registry.size(), 1u);

@@ -15,6 +15,7 @@
 #include "server/ticker.h"
 #include "tests/support/in_memory_store.h"
 #include "tests/support/tally.h"
+#include "tests/support/transitions_in.h"
 
 namespace breaker::server {
 namespace {
@@ -36,23 +37,25 @@ class PublisherTest : public ::testing::Test {
   // the answers that waited for the store.
   size_t Call(const KeyView& key, Outcome outcome, Tally& answered) {
     const Policy policy = Jumpy();
-    Transitions transitions;
-    const Decision decision = *registry_.Acquire(key, &policy, clock_.Now(), &transitions);
+    Changes changes;
+    const Decision decision = *registry_.Acquire(key, "w1", &policy, clock_.Now(), &changes);
     if (decision.allowed) {
       CallReport report;
       report.permit_id = decision.permit_id;
       report.outcome = outcome;
-      EXPECT_TRUE(registry_.Report(key, report, clock_.Now(), &transitions).ok());
+      EXPECT_TRUE(registry_.Report(key, report, clock_.Now(), &changes).ok());
     }
-    if (!transitions.empty()) publisher_.Publish(transitions, [&answered] { answered.Add(); });
-    return transitions.size();
+    const size_t count = TransitionsIn(changes).size();
+    if (count > 0) publisher_.Publish(std::move(changes), [&answered] { answered.Add(); });
+    return count;
   }
 
   const SystemClock clock_;
   InMemoryStore store_;
   Registry registry_{RegistryOptions()};
   StoreWriter writer_{&store_, &registry_, &clock_, StoreWriterOptions()};
-  Publisher publisher_{&writer_};
+  WatchHub hub_{absl::Seconds(1), &clock_};
+  Publisher publisher_{&writer_, &hub_};
 };
 
 TEST_F(PublisherTest, AnswersOnceTheTransitionIsStored) {

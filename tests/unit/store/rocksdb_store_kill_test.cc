@@ -42,7 +42,9 @@ TEST(RocksDbStoreKillTest, WhatIsWrittenSurvivesAKill) {
 
   ASSERT_THAT(store.Open(), IsOk());
   int loaded = 0;
-  ASSERT_THAT(store.Load([&](const BreakerSnapshot&) { ++loaded; }, [](const StoredPolicy&) {}),
+  ASSERT_THAT(store.Load({.breaker = [&](const BreakerSnapshot&) { ++loaded; },
+                          .policy = [](const StoredPolicy&) {},
+                          .session = [](const SessionMark&) {}}),
               IsOk());
   EXPECT_EQ(loaded, kWrites);
 }

@@ -54,10 +54,12 @@ class RocksDbStoreTest : public testing::Test {
   static std::vector<std::string> Load(StateStore& store, absl::Status* status) {
     std::vector<std::string> keys;
     *status = store.Load(
-        [&](BreakerSnapshot s) {
-          keys.push_back(absl::StrCat(s.key.service, "/", s.key.operation));
-        },
-        [&](StoredPolicy p) { keys.push_back(absl::StrCat("policy ", p.key.service)); });
+        {.breaker =
+             [&](BreakerSnapshot s) {
+               keys.push_back(absl::StrCat(s.key.service, "/", s.key.operation));
+             },
+         .policy = [&](StoredPolicy p) { keys.push_back(absl::StrCat("policy ", p.key.service)); },
+         .session = [&](SessionMark m) { keys.push_back(absl::StrCat("session ", m.session)); }});
     return keys;
   }
   static std::vector<std::string> Load(StateStore& store) {

@@ -31,22 +31,26 @@ class StateStoreTest : public testing::TestWithParam<Kind> {
   absl::Status Load() {
     breakers_.clear();
     policies_.clear();
-    return store_->Load(
-        [&](BreakerSnapshot s) {
-          EXPECT_TRUE(breakers_.empty() || breakers_.rbegin()->first < s.key);
-          breakers_.emplace(s.key, s);
-        },
-        [&](StoredPolicy p) {
-          EXPECT_TRUE(breakers_.empty()) << "policies come first";
-          EXPECT_TRUE(policies_.empty() || policies_.rbegin()->first < p.key);
-          policies_.emplace(p.key, p);
-        });
+    sessions_.clear();
+    return store_->Load({.breaker =
+                             [&](BreakerSnapshot s) {
+                               EXPECT_TRUE(breakers_.empty() || breakers_.rbegin()->first < s.key);
+                               breakers_.emplace(s.key, s);
+                             },
+                         .policy =
+                             [&](StoredPolicy p) {
+                               EXPECT_TRUE(breakers_.empty()) << "policies come first";
+                               EXPECT_TRUE(policies_.empty() || policies_.rbegin()->first < p.key);
+                               policies_.emplace(p.key, p);
+                             },
+                         .session = [&](SessionMark m) { sessions_.push_back(m); }});
   }
 
   TempDir dir_;
   const std::unique_ptr<StateStore> store_ = GetParam().make(dir_);
   std::map<Key, BreakerSnapshot> breakers_;
   std::map<Key, StoredPolicy> policies_;
+  std::vector<SessionMark> sessions_;
 };
 
 TEST_P(StateStoreTest, IsEmptyAtFirst) {
@@ -94,7 +98,9 @@ TEST_P(StateStoreTest, ErasesWhatItIsToldTo) {
                              {{key, UnusualStoredPolicy(key)}}}),
               IsOk());
   ASSERT_THAT(store_->Write({{{key, std::nullopt}, {Key("no", "such"), std::nullopt}},
-                             {{key, std::nullopt}}}),
+                             {{key, std::nullopt}},
+                             {},
+                             {}}),
               IsOk());
   ASSERT_THAT(store_->Open(), IsOk());
   ASSERT_THAT(Load(), IsOk());
@@ -114,6 +120,22 @@ TEST_P(StateStoreTest, KeysThatRunIntoEachOtherStayApart) {
   ASSERT_THAT(Load(), IsOk());
   EXPECT_EQ(breakers_.size(), 5);
   for (const auto& [key, snapshot] : breakers_) EXPECT_EQ(key, snapshot.key);
+}
+
+TEST_P(StateStoreTest, KeepsSessionsUntilTheyAreForgotten) {
+  ASSERT_THAT(store_->Open(), IsOk());
+  const SessionMark kept{1, 7, WallTime::FromUnixNanos(5)};
+  const SessionMark all_ones{UINT64_MAX, UINT64_MAX, WallTime::FromUnixNanos(6)};
+  StoreBatch batch;
+  batch.sessions = {kept, {2, 8, WallTime::FromUnixNanos(7)}, all_ones};
+  ASSERT_THAT(store_->Write(batch), IsOk());
+  StoreBatch forgotten;
+  forgotten.forgotten_sessions = {2, 3};
+  ASSERT_THAT(store_->Write(forgotten), IsOk());
+
+  ASSERT_THAT(store_->Open(), IsOk());
+  ASSERT_THAT(Load(), IsOk());
+  EXPECT_THAT(sessions_, testing::ElementsAre(kept, all_ones));
 }
 
 TEST_P(StateStoreTest, EveryOpenHasTheNextEpochOfOneSecret) {

@@ -48,6 +48,8 @@ class StoreWriterTest : public testing::Test {
     return options;
   }
 
+  Changes changes_;  // that no test looks at
+
   void TearDown() override {
     store_.AllowWrites(1'000'000);
     writer_.reset();
@@ -60,16 +62,16 @@ class StoreWriterTest : public testing::Test {
 
   // Changes a breaker, which comes to be.
   void Call(const Key& key) {
-    Transitions transitions;
+    Changes changes;
     CallReport report;
     report.outcome = Outcome::kSuccess;
-    ASSERT_THAT(registry_.Report(key, report, kClock.Now(), &transitions), IsOk());
+    ASSERT_THAT(registry_.Report(key, report, kClock.Now(), &changes), IsOk());
   }
   void Open(const Key& key) {
-    Transitions transitions;
+    Changes changes;
     Override forced;
     forced.mode = Override::Mode::kForcedOpen;
-    ASSERT_THAT(registry_.SetOverride(key, forced, kClock.Now(), &transitions), IsOk());
+    ASSERT_THAT(registry_.SetOverride(key, forced, kClock.Now(), &changes), IsOk());
   }
 
   // Persists and waits until it is done.
@@ -141,7 +143,7 @@ TEST_F(StoreWriterTest, BreakerThatIsGoneIsErased) {
   Start();
   Open(Op(1));
   Persist({Op(1)});
-  ASSERT_THAT(registry_.Delete(Op(1)), IsOk());
+  ASSERT_THAT(registry_.Delete(Op(1), &changes_), IsOk());
   Persist({Op(1)});
   EXPECT_EQ(memory_.Find(Op(1)), std::nullopt);
 }
@@ -208,7 +210,7 @@ TEST_F(StoreWriterTest, ChangesAreWrittenWithoutBeingAskedFor) {
   EXPECT_TRUE(Eventually([&] { return IsStoredAsInMemory(); }));
   Call(Op(1));
   EXPECT_TRUE(Eventually([&] { return IsStoredAsInMemory(); }));
-  ASSERT_THAT(registry_.Delete(Op(1)), IsOk());
+  ASSERT_THAT(registry_.Delete(Op(1), &changes_), IsOk());
   EXPECT_TRUE(Eventually([&] { return memory_.breakers().empty(); }));
 }
 
@@ -336,9 +338,9 @@ TEST_F(StoreWriterTest, StoreThatWorksAgainGetsAllThatChangedMeanwhile) {
   Call(Op(1));
   Open(Op(4));
   Persist({Op(4)});
-  ASSERT_THAT(registry_.Delete(Op(2)), IsOk());
+  ASSERT_THAT(registry_.Delete(Op(2), &changes_), IsOk());
   Persist({Op(2)});
-  ASSERT_THAT(registry_.Delete(Op(3)), IsOk());
+  ASSERT_THAT(registry_.Delete(Op(3), &changes_), IsOk());
   writer_->PersistPolicy(pattern, UnusualStoredPolicy(pattern), [&] { done.Add(); });
   writer_->PersistPolicy(dropped, std::nullopt, [&] { done.Add(); });
   const int opens = store_.opens();
@@ -416,7 +418,7 @@ TEST_F(StoreWriterTest, StoreThatOpensLateIsLoadedAndMemoryWins) {
   ASSERT_TRUE(writer_->stats().degraded);
   Call(both);
   Call(deleted);
-  ASSERT_THAT(registry_.Delete(deleted), IsOk());
+  ASSERT_THAT(registry_.Delete(deleted, &changes_), IsOk());
   Tally done;
   const StoredPolicy newer{changed, Policy(), At(99)};
   writer_->PersistPolicy(changed, newer, [&] { done.Add(); });
@@ -476,7 +478,7 @@ TEST_F(StoreWriterTest, DatabaseCatchesUpWhenTheDiskHasSpaceAgain) {
       Open(Op(i));
       Persist({Op(i)});
     }
-    ASSERT_THAT(registry_.Delete(Op(1)), IsOk());
+    ASSERT_THAT(registry_.Delete(Op(1), &changes_), IsOk());
     ASSERT_TRUE(AwaitDegraded(true));
     const uint64_t failures = writer_->stats().failures;
     ASSERT_TRUE(Eventually([&] { return writer_->stats().failures > failures + 2; }));
@@ -486,11 +488,13 @@ TEST_F(StoreWriterTest, DatabaseCatchesUpWhenTheDiskHasSpaceAgain) {
 
   ASSERT_THAT(database.Open(), IsOk());
   ASSERT_THAT(memory_.Open(), IsOk());
+  const auto copy = [&](BreakerSnapshot s) {
+    StoreBatch batch;
+    batch.breakers = {{s.key, s}};
+    ASSERT_THAT(memory_.Write(batch), IsOk());
+  };
   ASSERT_THAT(database.Load(
-                  [&](BreakerSnapshot s) {
-                    ASSERT_THAT(memory_.Write({{{s.key, s}}, {}}), IsOk());
-                  },
-                  [](StoredPolicy) {}),
+                  {.breaker = copy, .policy = [](StoredPolicy) {}, .session = [](SessionMark) {}}),
               IsOk());
   EXPECT_TRUE(IsStoredAsInMemory());
 }
