@@ -227,7 +227,7 @@ Cell::Answer Cell::DecideLocally(SteadyTime now, const Policy* policy) {
         closed ? LocalBreaker::Start::kClosed : LocalBreaker::Start::kHalfOpen, override_, instant);
     SetGate();
   }
-  const server::Decision decision = local_->Acquire(instant);
+  const server::Decision decision = local_->Acquire(around_->worker_id, instant);
   Answer answer;
   answer.kind = decision.allowed ? Answer::Kind::kAllowed : Answer::Kind::kRefused;
   answer.state = FromEngine(decision.state);
