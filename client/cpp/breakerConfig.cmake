@@ -1,5 +1,6 @@
 # find_package(breaker) gives breaker::client.
 include(CMakeFindDependencyMacro)
+find_dependency(Threads)
 find_dependency(absl CONFIG)
 find_dependency(Protobuf)
 find_dependency(gRPC CONFIG)

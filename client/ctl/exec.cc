@@ -43,7 +43,9 @@ int Exec(const Daemon& daemon, const ExecOptions& options) {
   Client client({.target = daemon.target,
                  .worker_id = options.worker_id,
                  .rpc_timeout = daemon.timeout,
-                 .on_daemon_unavailable = options.on_daemon_unavailable});
+                 .on_daemon_unavailable = options.on_daemon_unavailable,
+                 // A process for one call has no use for a stream.
+                 .mode = Mode::kRemote});
   absl::StatusOr<Permit> permit = client.Acquire(options.key, options.policy);
   if (absl::IsInvalidArgument(permit.status())) {
     std::cerr << "breakerctl: " << permit.status().message() << "\n";

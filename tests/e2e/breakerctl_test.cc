@@ -100,7 +100,8 @@ TEST_F(BreakerctlTest, ListIsFilteredByStateAndService) {
 }
 
 TEST_F(BreakerctlTest, ListGoesOnToTheLastPage) {
-  Client client({.target = daemon_.target(), .rpc_timeout = absl::Seconds(20)});
+  Client client(
+      {.target = daemon_.target(), .rpc_timeout = absl::Seconds(20), .mode = Mode::kRemote});
   constexpr int kMoreThanAPage = 1001;
   for (int i = 0; i < kMoreThanAPage; ++i) {
     ASSERT_TRUE(client.Acquire({"many", std::to_string(i)}).ok());

@@ -6,17 +6,21 @@
 #include <cstdlib>
 #include <typeinfo>
 
-#include "absl/strings/ascii.h"
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "breaker/v1/breaker.pb.h"
+#include "client/cpp/src/cache.h"
+#include "client/cpp/src/cell.h"
 #include "client/cpp/src/convert.h"
 #include "client/cpp/src/daemon.h"
 
 namespace breaker {
 namespace {
 
+using internal::Cell;
 using internal::FromProto;
+using internal::ToAscii;
 using internal::ToProto;
 using Stub = v1::CircuitBreaker::Stub;
 
@@ -42,15 +46,6 @@ ClientOptions WithDefaults(ClientOptions options) {
 absl::Duration RoundUp(absl::Duration duration) {
   return absl::Ceil(duration,
                     duration < absl::Seconds(1) ? absl::Milliseconds(1) : absl::Seconds(1));
-}
-
-// A string field that is not UTF-8 would make the daemon reject the whole report.
-std::string ToAscii(std::string_view label) {
-  std::string ascii(label);
-  for (char& c : ascii) {
-    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
-  }
-  return ascii;
 }
 
 absl::Status SendReport(internal::Daemon& daemon, const Key& key, uint64_t permit_id,
@@ -119,8 +114,6 @@ std::string internal::TypeName(const std::exception& error) {
 // ---------------------------------------------------------------------------------------------
 // Permit
 
-Permit::Permit(Permit&& other) noexcept { *this = std::move(other); }
-
 Permit& Permit::operator=(Permit&& other) noexcept {
   if (this == &other) return *this;
   Ignore();
@@ -128,22 +121,24 @@ Permit& Permit::operator=(Permit&& other) noexcept {
   probe_ = other.probe_;
   shadow_ = other.shadow_;
   daemon_unavailable_ = other.daemon_unavailable_;
+  grantor_ = std::exchange(other.grantor_, Grantor::kNone);
   state_ = other.state_;
+  ticket_ = other.ticket_;
+  start_ = other.start_;
+  cell_ = other.cell_;
+  daemon_ = other.daemon_;
   retry_after_ = other.retry_after_;
   key_ = std::move(other.key_);
-  permit_id_ = other.permit_id_;
-  start_ = other.start_;
-  daemon_ = std::exchange(other.daemon_, nullptr);
   return *this;
 }
 
-Permit::~Permit() { Ignore(); }
+const Key& Permit::key() const { return cell_ != nullptr ? cell_->key() : *key_; }
 
 absl::Status Permit::status() const {
   if (allowed_) return absl::OkStatus();
-  const std::string name = absl::StrCat(key_.service, "/", key_.operation);
+  const std::string name = absl::StrCat(key().service, "/", key().operation);
   absl::Status status = absl::UnavailableError(
-      daemon_unavailable_
+      daemon_unavailable_ && cell_ == nullptr
           ? absl::StrCat(name, " is refused: breakerd is unavailable")
           : absl::StrCat(name, " is ", std::string(StateName(state_)), ", retry in ",
                          absl::FormatDuration(RoundUp(retry_after_))));
@@ -153,12 +148,26 @@ absl::Status Permit::status() const {
   return status;
 }
 
-void Permit::Report(Outcome outcome, std::string_view label, std::optional<absl::Duration> took) {
-  internal::Daemon* const daemon = std::exchange(daemon_, nullptr);
-  if (daemon == nullptr) return;
-  if (!took.has_value()) took = absl::FromChrono(std::chrono::steady_clock::now() - start_);
-  // One that fails is lost; see the class comment.
-  SendReport(*daemon, key_, permit_id_, outcome, *took, label).IgnoreError();
+void Permit::Give(Outcome outcome, std::string_view label, std::optional<absl::Duration> took) {
+  const std::chrono::nanoseconds duration = took.has_value()
+                                                ? absl::ToChronoNanoseconds(*took)
+                                                : std::chrono::steady_clock::now() - start_;
+  const absl::string_view error(label.data(), label.size());
+  switch (std::exchange(grantor_, Grantor::kNone)) {
+    case Grantor::kNone:
+      break;
+    case Grantor::kCell:
+      cell_->Record(ticket_, outcome, error, duration);
+      break;
+    case Grantor::kLocalBreaker:
+      cell_->RecordLocally(ticket_, outcome, error, duration);
+      break;
+    case Grantor::kDaemon:
+      // One that fails is lost; see the class comment.
+      SendReport(*daemon_, key(), ticket_, outcome, absl::FromChrono(duration), label)
+          .IgnoreError();
+      break;
+  }
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -167,35 +176,87 @@ void Permit::Report(Outcome outcome, std::string_view label, std::optional<absl:
 Client::Client(ClientOptions options)
     : options_(WithDefaults(std::move(options))),
       daemon_(std::make_unique<internal::Daemon>(options_.target, options_.worker_id,
-                                                 options_.rpc_timeout)) {}
+                                                 options_.rpc_timeout)),
+      cache_(std::make_unique<internal::Cache>(options_, daemon_->stub())) {}
 
 Client::~Client() = default;
 
+const Policy* Client::PolicyOf(const std::optional<Policy>& policy) const {
+  if (policy.has_value()) return &*policy;
+  return options_.policy.has_value() ? &*options_.policy : nullptr;
+}
+
 absl::StatusOr<Permit> Client::Acquire(const Key& key, const std::optional<Policy>& policy) {
+  const auto now = std::chrono::steady_clock::now();
+  const Policy* const brought = PolicyOf(policy);
+  Cell* const cell = cache_->Find(key);
+  const uint64_t generation = cell == nullptr ? 0 : cell->AllowedAtOnce(now, brought);
+  if (generation == 0) return AcquireSlowly(key, cell, brought, now);
+  Permit permit;
+  permit.allowed_ = true;
+  permit.grantor_ = Permit::Grantor::kCell;
+  permit.ticket_ = generation;
+  permit.start_ = now;
+  permit.cell_ = cell;
+  return permit;
+}
+
+absl::StatusOr<Permit> Client::AcquireSlowly(const Key& key, Cell* cell, const Policy* policy,
+                                             std::chrono::steady_clock::time_point now) {
+  if (cell == nullptr) return Ask(key, cell, policy);
+  const Cell::Answer answer = cell->Decide(now, policy);
+  switch (answer.kind) {
+    case Cell::Answer::Kind::kAsk:
+      return Ask(key, cell, policy);
+    case Cell::Answer::Kind::kAskAlone: {
+      const absl::Cleanup end = [cell] { cell->EndAsking(); };
+      return Ask(key, cell, policy);
+    }
+    case Cell::Answer::Kind::kAllowed:
+    case Cell::Answer::Kind::kRefused:
+      break;
+  }
+  Permit permit;
+  permit.allowed_ = answer.kind == Cell::Answer::Kind::kAllowed;
+  permit.shadow_ = answer.shadow;
+  if (permit.allowed_ && !permit.shadow_) permit.grantor_ = Permit::Grantor::kCell;
+  permit.state_ = answer.state;
+  permit.ticket_ = answer.ticket;
+  permit.start_ = now;
+  permit.cell_ = cell;
+  permit.retry_after_ = answer.retry_after;
+  return permit;
+}
+
+absl::StatusOr<Permit> Client::Ask(const Key& key, Cell* cell, const Policy* policy) {
   v1::AcquireRequest request;
   request.set_service(key.service);
   request.set_operation(key.operation);
   request.set_worker_id(daemon_->worker_id());
-  if (policy.has_value()) {
-    *request.mutable_policy() = ToProto(*policy);
-  } else if (options_.policy.has_value()) {
-    *request.mutable_policy() = ToProto(*options_.policy);
-  }
+  if (policy != nullptr) *request.mutable_policy() = ToProto(*policy);
   v1::AcquireResponse response;
   const absl::Status status = daemon_->Call(&Stub::Acquire, request, &response);
-  if (absl::IsUnavailable(status)) return WithoutDaemon(key);
+  if (absl::IsUnavailable(status)) return WithoutDaemon(key, cell, policy);
   if (!status.ok()) return status;
 
+  const auto now = std::chrono::steady_clock::now();
+  if (cell == nullptr && cache_->wanted()) cell = cache_->FindOrCreate(key);
+  if (cell != nullptr) {
+    cell->Learn(response, now, cache_->Keep(policy));
+    cache_->Follow(cell);
+  }
   Permit permit;
-  permit.key_ = key;
   permit.allowed_ = response.allowed();
   permit.probe_ = response.probe();
   permit.shadow_ = response.shadow();
+  if (permit.allowed_ && !permit.shadow_) permit.grantor_ = Permit::Grantor::kDaemon;
   permit.state_ = FromProto(response.state());
+  permit.ticket_ = response.permit_id();
+  permit.start_ = now;
+  permit.cell_ = cell;
+  permit.daemon_ = daemon_.get();
   permit.retry_after_ = FromProto(response.retry_after());
-  permit.permit_id_ = response.permit_id();
-  permit.start_ = std::chrono::steady_clock::now();
-  if (permit.allowed_ && !permit.shadow_) permit.daemon_ = daemon_.get();
+  if (cell == nullptr) permit.key_ = std::make_unique<const Key>(key);
   return permit;
 }
 
@@ -214,17 +275,34 @@ absl::StatusOr<Stats> Client::GetStats(const Key& key) {
   return FromProto(response);
 }
 
+CacheStats Client::cache_stats() const { return cache_->Stats(); }
+
 absl::StatusOr<Permit> Client::Admit(const Key& key, const std::optional<Policy>& policy) {
   absl::StatusOr<Permit> permit = Acquire(key, policy);
   if (permit.ok() || absl::IsInvalidArgument(permit.status())) return permit;
-  return WithoutDaemon(key);
+  return WithoutDaemon(key, cache_->Find(key), PolicyOf(policy));
 }
 
-Permit Client::WithoutDaemon(const Key& key) const {
+Permit Client::WithoutDaemon(const Key& key, Cell* cell, const Policy* policy) {
   Permit permit;
-  permit.key_ = key;
   permit.daemon_unavailable_ = true;
-  permit.allowed_ = options_.on_daemon_unavailable == OnDaemonUnavailable::kAllow;
+  permit.start_ = std::chrono::steady_clock::now();
+  const bool local = options_.on_daemon_unavailable == OnDaemonUnavailable::kLocal;
+  if (local && cell == nullptr) cell = cache_->FindOrCreate(key);
+  if (local && cell != nullptr) {
+    const Cell::Answer answer = cell->DecideLocally(permit.start_, policy);
+    permit.allowed_ = answer.kind == Cell::Answer::Kind::kAllowed;
+    permit.probe_ = answer.probe;
+    permit.shadow_ = answer.shadow;
+    if (permit.allowed_ && !permit.shadow_) permit.grantor_ = Permit::Grantor::kLocalBreaker;
+    permit.state_ = answer.state;
+    permit.ticket_ = answer.ticket;
+    permit.cell_ = cell;
+    permit.retry_after_ = answer.retry_after;
+    return permit;
+  }
+  permit.key_ = std::make_unique<const Key>(key);
+  permit.allowed_ = options_.on_daemon_unavailable != OnDaemonUnavailable::kDeny;
   permit.state_ = permit.allowed_ ? State::kClosed : State::kOpen;
   if (!permit.allowed_) permit.retry_after_ = kAwayRetryAfter;
   return permit;

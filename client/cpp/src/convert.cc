@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
+
 namespace breaker::internal {
 
 // The bound of google.protobuf.Duration: about 10,000 years.
@@ -34,15 +36,6 @@ static Transition FromProto(const v1::Transition& transition) {
           .cause = v1::Transition::Cause_Name(transition.cause()),
           .reason = transition.reason(),
           .generation = transition.generation()};
-}
-
-static Override FromProto(const v1::Override& override) {
-  Override result{.forced_open = override.mode() == v1::Override::FORCED_OPEN,
-                  .reason = override.reason(),
-                  .actor = override.actor(),
-                  .expires_at = std::nullopt};
-  if (override.has_expires_at()) result.expires_at = FromProto(override.expires_at());
-  return result;
 }
 
 static Stats::Lifetime FromProto(const v1::LifetimeCounts& lifetime) {
@@ -103,6 +96,14 @@ v1::Policy ToProto(const Policy& policy) {
   return proto;
 }
 
+std::string ToAscii(std::string_view label) {
+  std::string ascii(label);
+  for (char& c : ascii) {
+    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
+  }
+  return ascii;
+}
+
 absl::Duration FromProto(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
@@ -139,6 +140,15 @@ Policy FromProto(const v1::Policy& proto) {
   return policy;
 }
 
+Override FromProto(const v1::Override& override) {
+  Override result{.forced_open = override.mode() == v1::Override::FORCED_OPEN,
+                  .reason = override.reason(),
+                  .actor = override.actor(),
+                  .expires_at = std::nullopt};
+  if (override.has_expires_at()) result.expires_at = FromProto(override.expires_at());
+  return result;
+}
+
 Stats FromProto(const v1::CircuitStats& proto) {
   Stats stats;
   stats.key = {.service = proto.service(), .operation = proto.operation()};
@@ -165,6 +175,32 @@ Stats FromProto(const v1::CircuitStats& proto) {
     stats.recent_transitions.push_back(FromProto(transition));
   }
   return stats;
+}
+
+server::Policy ToEngine(const Policy& policy) {
+  server::Policy engine;
+#define BREAKER_COPY(field) \
+  if (policy.field.has_value()) engine.field = *policy.field;
+  BREAKER_POLICY_FIELDS(BREAKER_COPY, BREAKER_COPY)
+#undef BREAKER_COPY
+  if (policy.failure_counting.has_value()) {
+    engine.failure_counting = *policy.failure_counting == Policy::FailureCounting::kWindowed
+                                  ? server::FailureCounting::kWindowed
+                                  : server::FailureCounting::kConsecutive;
+  }
+  return engine;
+}
+
+server::Override ToEngine(const Override& override) {
+  server::Override engine;
+  engine.mode = override.forced_open ? server::Override::Mode::kForcedOpen
+                                     : server::Override::Mode::kForcedClosed;
+  engine.reason = override.reason;
+  engine.actor = override.actor;
+  if (override.expires_at.has_value()) {
+    engine.expires_at = server::WallTime::FromUnixNanos(absl::ToUnixNanos(*override.expires_at));
+  }
+  return engine;
 }
 
 }  // namespace breaker::internal

@@ -41,6 +41,8 @@ class Daemon {
   }
 
   const std::string& worker_id() const { return worker_id_; }
+  // For rpcs that end otherwise than by a deadline; they do not say whether the daemon is away.
+  Stub* stub() { return stub_.get(); }
 
  private:
   struct Ping;

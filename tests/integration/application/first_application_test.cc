@@ -84,7 +84,9 @@ class Worker {
                                   .recovery_timeout = operation.recovery,
                                   .expected_response_time = operation.expected_response,
                                   .monitoring_window = operation.window,
-                                  .minimum_request_count = operation.minimum}}),
+                                  .minimum_request_count = operation.minimum},
+                 // The daemon's clock is the test's, and each outcome counts at once.
+                 .mode = Mode::kRemote}),
         key_(operation.key) {}
 
   // What the caller gets: "ok", "unavailable" (the fallback) or the failure's message.

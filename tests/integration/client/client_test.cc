@@ -34,7 +34,8 @@ class ClientTest : public ::testing::Test {
     return {.target = daemon_.target(),
             .worker_id = std::move(worker_id),
             .rpc_timeout = absl::Seconds(2),
-            .policy = kPolicy};
+            .policy = kPolicy,
+            .mode = Mode::kRemote};
   }
 
   static void FailThreeTimes(Client& client, const std::optional<Policy>& policy = std::nullopt) {

@@ -24,7 +24,10 @@ constexpr absl::Duration kTimeout = absl::Seconds(1);
 class DaemonAwayTest : public ::testing::Test {
  protected:
   ClientOptions Options(OnDaemonUnavailable choice = OnDaemonUnavailable::kAllow) {
-    return {.target = service_.target(), .rpc_timeout = kTimeout, .on_daemon_unavailable = choice};
+    return {.target = service_.target(),
+            .rpc_timeout = kTimeout,
+            .on_daemon_unavailable = choice,
+            .mode = Mode::kRemote};
   }
 
   // The daemon has answered, so the client has a connection.
@@ -37,10 +40,10 @@ class DaemonAwayTest : public ::testing::Test {
 
 TEST_F(DaemonAwayTest, FiftyMillisecondsIsTheDefaultDeadline) {
   EXPECT_EQ(ClientOptions().rpc_timeout, absl::Milliseconds(50));
-  EXPECT_EQ(ClientOptions().on_daemon_unavailable, OnDaemonUnavailable::kAllow);
+  EXPECT_EQ(ClientOptions().on_daemon_unavailable, OnDaemonUnavailable::kLocal);
 }
 
-TEST_F(DaemonAwayTest, CallIsAllowedByDefault) {
+TEST_F(DaemonAwayTest, CallIsAllowedIfSoAsked) {
   Client client(Options());
   service_.Stop();
   const absl::StatusOr<Permit> permit = client.Acquire(kKey);
@@ -127,7 +130,8 @@ TEST_F(DaemonAwayTest, PingsGoOutOneAtATime) {
 }
 
 TEST_F(DaemonAwayTest, PingsKeepTheirInterval) {
-  Client client({.target = service_.target(), .rpc_timeout = absl::Milliseconds(10)});
+  Client client(
+      {.target = service_.target(), .rpc_timeout = absl::Milliseconds(10), .mode = Mode::kRemote});
   service_.Hang();
   const absl::Time start = absl::Now();
   ASSERT_TRUE(Eventually([&] {
@@ -177,8 +181,8 @@ TEST_F(DaemonAwayTest, RpcCutOffByAShutdownMeansAway) {
 }
 
 TEST_F(DaemonAwayTest, ClientEndsAtOnceWhileAPingHangs) {
-  auto client = std::make_unique<Client>(
-      ClientOptions{.target = service_.target(), .rpc_timeout = absl::Seconds(5)});
+  auto client = std::make_unique<Client>(ClientOptions{
+      .target = service_.target(), .rpc_timeout = absl::Seconds(5), .mode = Mode::kRemote});
   service_.Fail({grpc::StatusCode::UNAVAILABLE, "away"});
   (void)client->Acquire(kKey);
   service_.Hang();

@@ -32,7 +32,7 @@ class ExecuteTest : public ::testing::Test {
   }
 
   testing::ScriptedBreakerService service_;
-  Client client_{{.target = service_.target(), .rpc_timeout = kPatience}};
+  Client client_{{.target = service_.target(), .rpc_timeout = kPatience, .mode = Mode::kRemote}};
 };
 
 TEST_F(ExecuteTest, ValueIsASuccess) {
@@ -169,9 +169,11 @@ TEST_F(ExecuteTest, PolicyGoesWithTheCall) {
 TEST_F(ExecuteTest, VerdictOfTheClientReplacesTheDefault) {
   Client client({.target = service_.target(),
                  .rpc_timeout = kPatience,
-                 .verdict = [](const absl::Status& status) {
-                   return absl::IsNotFound(status) ? Outcome::kFailure : Outcome::kIgnored;
-                 }});
+                 .verdict =
+                     [](const absl::Status& status) {
+                       return absl::IsNotFound(status) ? Outcome::kFailure : Outcome::kIgnored;
+                     },
+                 .mode = Mode::kRemote});
   (void)client.Execute(kKey, [] { return absl::NotFoundError("gone"); });
   EXPECT_EQ(OnlyReport().outcome(), v1::FAILURE);
 }
@@ -179,14 +181,18 @@ TEST_F(ExecuteTest, VerdictOfTheClientReplacesTheDefault) {
 TEST_F(ExecuteTest, VerdictOfTheCallReplacesTheClients) {
   Client client({.target = service_.target(),
                  .rpc_timeout = kPatience,
-                 .verdict = [](const absl::Status&) { return Outcome::kFailure; }});
+                 .verdict = [](const absl::Status&) { return Outcome::kFailure; },
+                 .mode = Mode::kRemote});
   (void)client.Execute(kKey, [] { return absl::InternalError("bad"); }, nullptr, std::nullopt,
                        {.verdict = [](const absl::Status&) { return Outcome::kIgnored; }});
   EXPECT_EQ(OnlyReport().outcome(), v1::IGNORED);
 }
 
 TEST_F(ExecuteTest, EmptyVerdictOfTheClientIsTheDefault) {
-  Client client({.target = service_.target(), .rpc_timeout = kPatience, .verdict = {}});
+  Client client({.target = service_.target(),
+                 .rpc_timeout = kPatience,
+                 .verdict = {},
+                 .mode = Mode::kRemote});
   ASSERT_TRUE(client.Execute(kKey, [] {}).ok());
   EXPECT_EQ(OnlyReport().outcome(), v1::SUCCESS);
 }
@@ -209,7 +215,8 @@ TEST_F(ExecuteTest, DaemonThatCannotHelpDoesNotStopTheCall) {
 TEST_F(ExecuteTest, DaemonThatCannotHelpStopsTheCallIfSoAsked) {
   Client client({.target = service_.target(),
                  .rpc_timeout = kPatience,
-                 .on_daemon_unavailable = OnDaemonUnavailable::kDeny});
+                 .on_daemon_unavailable = OnDaemonUnavailable::kDeny,
+                 .mode = Mode::kRemote});
   service_.Fail({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many breakers"});
   EXPECT_EQ(client
                 .Execute(

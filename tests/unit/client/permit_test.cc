@@ -25,7 +25,10 @@ class PermitTest : public ::testing::Test {
   }
 
   testing::ScriptedBreakerService service_;
-  Client client_{{.target = service_.target(), .worker_id = "w1", .rpc_timeout = kPatience}};
+  Client client_{{.target = service_.target(),
+                  .worker_id = "w1",
+                  .rpc_timeout = kPatience,
+                  .mode = Mode::kRemote}};
 };
 
 TEST_F(PermitTest, AcquireNamesBreakerAndWorker) {
@@ -45,7 +48,8 @@ TEST_F(PermitTest, AcquireBringsThePolicyOfTheCall) {
 TEST_F(PermitTest, AcquireBringsThePolicyOfTheClient) {
   Client client({.target = service_.target(),
                  .rpc_timeout = kPatience,
-                 .policy = Policy{.failure_threshold = 4}});
+                 .policy = Policy{.failure_threshold = 4},
+                 .mode = Mode::kRemote});
   ASSERT_TRUE(client.Acquire({"db", "query"}).ok());
   ASSERT_TRUE(client.Acquire({"db", "query"}, Policy{.failure_threshold = 3}).ok());
   EXPECT_EQ(service_.acquires()[0].policy().failure_threshold(), 4);
@@ -53,7 +57,7 @@ TEST_F(PermitTest, AcquireBringsThePolicyOfTheClient) {
 }
 
 TEST_F(PermitTest, WorkerIsHostAndProcessByDefault) {
-  Client client({.target = service_.target(), .rpc_timeout = kPatience});
+  Client client({.target = service_.target(), .rpc_timeout = kPatience, .mode = Mode::kRemote});
   ASSERT_TRUE(client.Acquire({"db", "query"}).ok());
   char host[256] = {};
   gethostname(host, sizeof(host) - 1);

@@ -7,8 +7,13 @@
 //       [&] { return FetchUser(id); },        // the guarded call: StatusOr<User>, or User
 //       [&] { return cache.Lookup(id); });    // instead of it while the circuit is open
 //
+// While a circuit is closed, or open with time left, the client knows that from the daemon's
+// stream: a call costs no round trip and its outcome is sent with others', failures at once. Else
+// it asks the daemon. See Mode.
+//
 // A breaker must not break its callers: each question to the daemon has a deadline (50 ms), and
-// when the daemon is away, calls are allowed (or denied, see ClientOptions) without waiting for it.
+// when the daemon is away, a breaker of the worker's own decides (or see OnDaemonUnavailable)
+// without waiting for it.
 #ifndef BREAKER_CLIENT_H_
 #define BREAKER_CLIENT_H_
 
@@ -32,6 +37,8 @@
 namespace breaker {
 
 namespace internal {
+class Cache;
+class Cell;
 class Daemon;
 }  // namespace internal
 
@@ -39,6 +46,8 @@ class Daemon;
 struct Key {
   std::string service;
   std::string operation;
+
+  friend bool operator==(const Key&, const Key&) = default;
 };
 
 enum class State { kClosed, kOpen, kHalfOpen };
@@ -73,6 +82,8 @@ struct Policy {
   std::optional<uint32_t> minimum_failing_workers = {};       // 1 = no quorum
   std::optional<absl::Duration> recovery_ramp = {};           // 0 = off
   std::optional<bool> shadow = {};                            // false; true = refuse nothing
+
+  friend bool operator==(const Policy&, const Policy&) = default;
 };
 
 // One change of state, or an operator's act.
@@ -143,8 +154,35 @@ using Verdict = std::function<Outcome(const absl::Status&)>;
 // Every other code is a failure.
 Outcome DefaultVerdict(const absl::Status& status);
 
+// Where calls are decided.
+enum class Mode {
+  // By what the daemon's stream has said last, for as long as it is heard from: it is not believed
+  // after three heartbeats (3 s by default) of silence. CLOSED allows and records locally, OPEN and
+  // HALF_OPEN refuse locally until it is worth asking, and then the daemon decides who probes. The
+  // first call on each breaker asks, and so does one that brings another policy than the last.
+  //
+  // Outcomes are sent within about a millisecond when one of them is a failure, else every 100 ms
+  // or
+  // 4096 calls, and when the Client ends. Each counts once, even if the daemon is killed meanwhile.
+  //
+  // The price: between the outcome that opens a circuit and the news of it (a round trip and a
+  // millisecond) a worker may let a few more calls through. Calls that are refused locally do not
+  // show in Stats::lifetime.rejected, and Stats lack what has not been sent yet.
+  kCached,
+  // Each call asks the daemon, and each outcome is told it at once: two round trips a call. For
+  // processes that make few calls, and for exact counts.
+  kRemote,
+};
+
 // What becomes of a call when the daemon cannot be asked.
-enum class OnDaemonUnavailable { kAllow, kDeny };
+enum class OnDaemonUnavailable {
+  kAllow,
+  kDeny,
+  // A breaker of this client's own decides, under the policy that was in effect. It begins as the
+  // daemon's was known last: an OPEN circuit stays so for what is left of its time, and then
+  // probes. What it has seen is forgotten when the daemon is back.
+  kLocal,
+};
 
 struct ClientOptions {
   std::string target = "127.0.0.1:50051";
@@ -152,10 +190,14 @@ struct ClientOptions {
   std::string worker_id = {};
   // The longest that one question or report may hold up the caller.
   absl::Duration rpc_timeout = absl::Milliseconds(50);
-  OnDaemonUnavailable on_daemon_unavailable = OnDaemonUnavailable::kAllow;
+  OnDaemonUnavailable on_daemon_unavailable = OnDaemonUnavailable::kLocal;
   // For calls that bring none of their own.
   std::optional<Policy> policy = {};
   Verdict verdict = DefaultVerdict;
+  Mode mode = Mode::kCached;
+  // Breakers that this client knows at once, at about 1.5 kB each; calls of further ones are as in
+  // kRemote, and allowed where kLocal would decide.
+  size_t max_cached_breakers = 16'384;
 };
 
 // What one Execute does otherwise than its Client.
@@ -171,14 +213,27 @@ bool IsRefusal(const absl::Status& status);
 absl::Duration RefusalRetryAfter(const absl::Status& status);
 
 // The answer of Acquire. Give exactly one verdict on an allowed one; a permit that is destroyed
-// without is given back as ignored, and later verdicts change nothing. A verdict that cannot reach
-// the daemon within the client's rpc_timeout is lost: the daemon then abandons the permit.
-// Movable, not thread-safe; must not outlive its Client.
+// without is given back as ignored, and later verdicts change nothing. The verdict on a call that
+// the daemon itself allowed (a probe, or any in Mode::kRemote) is lost if it cannot reach the
+// daemon within the client's rpc_timeout: the daemon then abandons the permit. Movable, not
+// thread-safe; must not outlive its Client.
 class Permit {
  public:
-  Permit(Permit&& other) noexcept;
+  Permit(Permit&& other) noexcept
+      : allowed_(other.allowed_),
+        probe_(other.probe_),
+        shadow_(other.shadow_),
+        daemon_unavailable_(other.daemon_unavailable_),
+        grantor_(std::exchange(other.grantor_, Grantor::kNone)),
+        state_(other.state_),
+        ticket_(other.ticket_),
+        start_(other.start_),
+        cell_(other.cell_),
+        daemon_(other.daemon_),
+        retry_after_(other.retry_after_),
+        key_(std::move(other.key_)) {}
   Permit& operator=(Permit&& other) noexcept;
-  ~Permit();
+  ~Permit() { Ignore(); }
 
   // Whether the call may be made.
   bool allowed() const { return allowed_; }
@@ -186,7 +241,8 @@ class Permit {
   bool probe() const { return probe_; }
   // Allowed only because the policy is a shadow: it would have been refused. Not counted.
   bool shadow() const { return shadow_; }
-  // The daemon could not be asked, and ClientOptions::on_daemon_unavailable decided. Not counted.
+  // The daemon could not be asked, and ClientOptions::on_daemon_unavailable decided. The daemon
+  // does not count it.
   bool daemon_unavailable() const { return daemon_unavailable_; }
   State state() const { return state_; }
   // When refused: how long to wait before asking again.
@@ -200,23 +256,32 @@ class Permit {
   // `label` names the error of a failure in at most 64 bytes of ASCII. `took` is how long the call
   // took; without it, the time since Acquire.
   void Report(Outcome outcome, std::string_view label = {},
-              std::optional<absl::Duration> took = std::nullopt);
+              std::optional<absl::Duration> took = std::nullopt) {
+    if (grantor_ != Grantor::kNone) Give(outcome, label, took);
+  }
 
  private:
   friend class Client;
 
+  // To whom the verdict goes.
+  enum class Grantor : uint8_t { kNone, kDaemon, kCell, kLocalBreaker };
+
   Permit() = default;
+  const Key& key() const;
+  void Give(Outcome outcome, std::string_view label, std::optional<absl::Duration> took);
 
   bool allowed_ = false;
   bool probe_ = false;
   bool shadow_ = false;
   bool daemon_unavailable_ = false;
+  Grantor grantor_ = Grantor::kNone;
   State state_ = State::kClosed;
-  absl::Duration retry_after_;
-  Key key_;
-  uint64_t permit_id_ = 0;
+  uint64_t ticket_ = 0;  // permit_id, or the generation if from a cell
   std::chrono::steady_clock::time_point start_;
-  internal::Daemon* daemon_ = nullptr;  // Not owned. Null = there is nothing to give back.
+  internal::Cell* cell_ = nullptr;      // Not owned. Null = the breaker is key_.
+  internal::Daemon* daemon_ = nullptr;  // Not owned.
+  absl::Duration retry_after_;
+  std::unique_ptr<const Key> key_;
 };
 
 namespace internal {
@@ -262,10 +327,20 @@ std::string TypeName(const std::exception& error);
 
 }  // namespace internal
 
-// One channel to one daemon. Thread-safe; make one for the process and share it.
+// How the cache of a client is doing.
+struct CacheStats {
+  size_t breakers = 0;  // known at once
+  // Outcomes that the daemon will never hear of, because it rejected them, or was away while too
+  // many of too many kinds were waiting.
+  uint64_t dropped_outcomes = 0;
+};
+
+// One channel to one daemon. Thread-safe; make one for the process and share it. In Mode::kCached
+// it has a thread.
 class Client {
  public:
   explicit Client(ClientOptions options = {});
+  // Sends the outcomes that were not sent yet, for at most a second.
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -285,6 +360,8 @@ class Client {
 
   // NOT_FOUND for a breaker that does not exist; UNAVAILABLE when the daemon is away.
   absl::StatusOr<Stats> GetStats(const Key& key);
+
+  CacheStats cache_stats() const;
 
   // Runs `fn` if the circuit lets it, and reports how it went.
   //
@@ -306,13 +383,21 @@ class Client {
  private:
   // Acquire, except that only INVALID_ARGUMENT is an error.
   absl::StatusOr<Permit> Admit(const Key& key, const std::optional<Policy>& policy);
+  // What a call brings, null if nothing.
+  const Policy* PolicyOf(const std::optional<Policy>& policy) const;
+  // Acquire where the cell, if there is one, does not allow the call at once.
+  absl::StatusOr<Permit> AcquireSlowly(const Key& key, internal::Cell* cell, const Policy* policy,
+                                       std::chrono::steady_clock::time_point now);
+  // Acquire by the daemon.
+  absl::StatusOr<Permit> Ask(const Key& key, internal::Cell* cell, const Policy* policy);
   // The permit for a call about which the daemon cannot be asked.
-  Permit WithoutDaemon(const Key& key) const;
+  Permit WithoutDaemon(const Key& key, internal::Cell* cell, const Policy* policy);
   // Gives the permit back with the verdict on `status`, and returns that.
   Outcome Conclude(const absl::Status& status, const Verdict& verdict, Permit& permit) const;
 
   const ClientOptions options_;
   const std::unique_ptr<internal::Daemon> daemon_;
+  const std::unique_ptr<internal::Cache> cache_;
 };
 
 // ---------------------------------------------------------------------------------------------

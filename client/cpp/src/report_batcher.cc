@@ -1,0 +1,213 @@
+#include "client/cpp/src/report_batcher.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "client/cpp/src/convert.h"
+
+namespace breaker::internal {
+namespace {
+
+// Failures that come close together go together.
+constexpr auto kBetweenBatches = std::chrono::milliseconds(1);
+constexpr auto kRetryAfter = std::chrono::milliseconds(100);
+constexpr auto kBatchTimeout = std::chrono::seconds(1);
+constexpr auto kKeepFor = std::chrono::minutes(5);
+
+uint64_t RandomSession() {
+  std::random_device random;
+  return (uint64_t{random()} << 32) | random() | 1;  // not 0
+}
+
+// Whether the same request may fare better later. All other errors are final.
+bool IsWorthRetrying(const grpc::Status& status) {
+  switch (status.error_code()) {
+    case grpc::StatusCode::UNAVAILABLE:
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+    case grpc::StatusCode::CANCELLED:
+    case grpc::StatusCode::ABORTED:
+    case grpc::StatusCode::INTERNAL:
+    case grpc::StatusCode::UNKNOWN:
+      return true;
+    default:
+      return false;
+  }
+}
+
+uint64_t CountOf(const v1::ReportBatchRequest& request) {
+  uint64_t count = 0;
+  for (const v1::OutcomeRun& run : request.outcomes()) count += run.count();
+  return count;
+}
+
+}  // namespace
+
+struct ReportBatcher::Call {
+  Batch* batch;  // Answered or not, it is kept while the call is under way.
+  grpc::ClientContext context;
+  v1::ReportBatchResponse response;
+};
+
+ReportBatcher::ReportBatcher(v1::CircuitBreaker::Stub* stub, std::string worker_id,
+                             FlushSignal* signal)
+    : worker_id_(std::move(worker_id)),
+      session_id_(RandomSession()),
+      stub_(stub),
+      signal_(signal) {}
+
+ReportBatcher::~ReportBatcher() {
+  server::MutexLock lock(&mu_);
+  if (call_ != nullptr) call_->context.TryCancel();
+  while (call_ != nullptr) done_.wait(mu_);
+}
+
+void ReportBatcher::SetConnected(bool connected) {
+  {
+    server::MutexLock lock(&mu_);
+    if (connected == connected_) return;
+    connected_ = connected;
+    if (!connected) return;
+    SendAllAgain();
+    next_ = SteadyTime();
+  }
+  signal_->FlushSoon();
+}
+
+SteadyTime ReportBatcher::Pump(SteadyTime now, bool flush) {
+  {
+    server::MutexLock lock(&mu_);
+    flush_ = flush_ || flush;
+    // What ends the wait raises the signal.
+    if (!connected_ || call_ != nullptr) return SteadyTime::max();
+    if (now < next_) return next_;
+    if (Batch* const batch = FirstUnsent()) {
+      Send(batch);
+      return SteadyTime::max();
+    }
+    if (!flush_) return SteadyTime::max();
+    flush_ = false;
+  }
+  auto batch = std::make_unique<Batch>();
+  batch->request = Collect();
+  if (batch->request.outcomes().empty()) return SteadyTime::max();
+  server::MutexLock lock(&mu_);
+  flush_ = flush_ || more_;
+  next_ = now + kBetweenBatches;
+  batch->request.set_sequence(++last_sequence_);
+  kept_runs_ += static_cast<size_t>(batch->request.outcomes_size());
+  batches_.push_back(std::move(batch));
+  Send(batches_.back().get());
+  return SteadyTime::max();
+}
+
+v1::ReportBatchRequest ReportBatcher::Collect() {
+  v1::ReportBatchRequest request;
+  request.set_worker_id(worker_id_);
+  request.set_session_id(session_id_);
+  more_ = false;
+  Cell* next = signal_->TakeNoted();
+  while (Cell* const cell = next) {
+    next = cell->next_noted;  // Taking its runs may note it again.
+    const auto room = kMaxRunsOfABatch - static_cast<size_t>(request.outcomes_size());
+    if (room == 0) {
+      signal_->Note(cell);
+      more_ = true;
+      continue;
+    }
+    runs_.clear();
+    if (cell->TakeRuns(room, &runs_)) {
+      cell->NoteUnsent();
+      more_ = true;
+    }
+    for (OutcomeRun& run : runs_) {
+      v1::OutcomeRun* const outcome = request.add_outcomes();
+      outcome->set_service(cell->key().service);
+      outcome->set_operation(cell->key().operation);
+      outcome->set_generation(run.generation);
+      outcome->set_outcome(ToProto(run.outcome));
+      outcome->set_count(run.count);
+      outcome->set_slow_count(run.slow_count);
+      outcome->set_error(ToAscii(run.label));
+    }
+  }
+  return request;
+}
+
+void ReportBatcher::Send(Batch* batch) {
+  call_ = std::make_unique<Call>();
+  call_->batch = batch;
+  call_->context.set_deadline(std::chrono::system_clock::now() + kBatchTimeout);
+  batch->unsent = false;
+  stub_->async()->ReportBatch(&call_->context, &batch->request, &call_->response,
+                              [this](const grpc::Status& status) { OnDone(status); });
+}
+
+void ReportBatcher::OnDone(const grpc::Status& status) {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  server::MutexLock lock(&mu_);
+  const std::unique_ptr<Call> call = std::move(call_);
+  Batch& batch = *call->batch;
+  last_failed_ = !status.ok();
+  if (status.ok()) {
+    if (!std::exchange(batch.answered, true)) batch.answered_at = now;
+    Forget(call->response.stored_sequence(), now);
+  } else if (IsWorthRetrying(status)) {
+    batch.unsent = true;
+    next_ = now + kRetryAfter;
+  } else if (!std::exchange(batch.answered, true)) {
+    batch.answered_at = now - kKeepFor;
+    signal_->CountDropped(CountOf(batch.request));
+  }
+  const bool more = flush_ || FirstUnsent() != nullptr;
+  if (more) signal_->FlushSoon();
+  done_.notify_all();  // Under the lock: the destructor must not end before this does.
+}
+
+void ReportBatcher::Forget(uint64_t stored_sequence, SteadyTime now) {
+  while (!batches_.empty() && batches_.front()->answered && !batches_.front()->unsent) {
+    const Batch& oldest = *batches_.front();
+    if (oldest.request.sequence() > stored_sequence && now - oldest.answered_at < kKeepFor &&
+        batches_.size() <= kMaxKeptBatches && kept_runs_ <= kMaxKeptRuns) {
+      return;
+    }
+    ForgetOldest();
+  }
+}
+
+void ReportBatcher::ForgetOldest() {
+  kept_runs_ -= static_cast<size_t>(batches_.front()->request.outcomes_size());
+  batches_.pop_front();
+}
+
+ReportBatcher::Batch* ReportBatcher::FirstUnsent() {
+  // They are sent in order: behind the first that is not, none is.
+  const auto unsent = std::partition_point(batches_.begin(), batches_.end(),
+                                           [](const auto& batch) { return !batch->unsent; });
+  return unsent == batches_.end() ? nullptr : unsent->get();
+}
+
+void ReportBatcher::Finish(SteadyTime deadline) {
+  {
+    server::MutexLock lock(&mu_);
+    if (!connected_) SendAllAgain();
+    connected_ = true;  // Whether or not: there is no later.
+    last_failed_ = false;
+    next_ = SteadyTime();
+  }
+  while (std::chrono::steady_clock::now() < deadline) {
+    const SteadyTime next = Pump(std::chrono::steady_clock::now(), /*flush=*/true);
+    server::MutexLock lock(&mu_);
+    if (call_ == nullptr && next < deadline) done_.wait_until(mu_, next);
+    while (call_ != nullptr) {
+      if (done_.wait_until(mu_, deadline) == std::cv_status::timeout) return;
+    }
+    if (last_failed_ || (!flush_ && FirstUnsent() == nullptr)) return;
+  }
+}
+
+void ReportBatcher::SendAllAgain() {
+  for (const auto& batch : batches_) batch->unsent = true;
+}
+
+}  // namespace breaker::internal
