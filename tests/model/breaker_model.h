@@ -211,6 +211,24 @@ struct BreakerModel {
     return Disposition::kCounted;
   }
 
+  // One call after the other; how many were counted.
+  uint32_t ReportRun(const OutcomeRun& run, int64_t now) {
+    uint32_t counted = 0;
+    for (uint32_t i = 0; i < run.count; ++i) {
+      if (run.generation != 0 && run.generation != generation) {
+        ++lifetime.stale;
+        continue;
+      }
+      CallReport report;
+      report.worker_id = run.worker_id;
+      report.outcome = run.outcome;
+      const bool slow = i >= run.count - run.slow_count;
+      report.duration = policy.expected_response_time + absl::Nanoseconds(slow ? 1 : 0);
+      if (Report(report, now) == Disposition::kCounted) ++counted;
+    }
+    return counted;
+  }
+
   void SetPolicy(const Policy& to) {
     if (to.monitoring_window != policy.monitoring_window) EmptyWindow();
     policy = to;

@@ -58,6 +58,12 @@ class Pair {
         break;
       case 5:
         break;  // only time passes
+      case 6:
+      case 7:
+      case 8:
+      case 9:
+        ReportRun();
+        break;
       default:
         Below(2) == 0 ? Acquire() : Report();
     }
@@ -194,6 +200,23 @@ class Pair {
     if (expected != Disposition::kCounted) {
       ASSERT_EQ(result.generation, before);
     }
+  }
+
+  void ReportRun() {
+    const std::string worker = absl::StrCat("w", Below(4));
+    OutcomeRun run;
+    run.worker_id = worker;
+    run.generation =
+        OneOf({uint64_t{0}, model_.generation, model_.generation, model_.generation - 1});
+    run.outcome = OneOf({Outcome::kSuccess, Outcome::kFailure, Outcome::kIgnored});
+    run.count = OneOf({1u, 2u, 5u, 9u, 30u});
+    run.slow_count = Below(2) == 0 ? 0 : static_cast<uint32_t>(Below(run.count + 1));
+
+    const uint32_t expected = model_.ReportRun(run, Now());
+    const RunResult result = breaker_->ReportRun(run, context());
+
+    ASSERT_EQ(result.counted, expected);
+    ASSERT_EQ(result.stale, run.count - expected);
   }
 
   void SetPolicy() {

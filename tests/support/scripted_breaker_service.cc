@@ -3,7 +3,10 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <utility>
+
+#include "absl/time/clock.h"
 
 namespace breaker::testing {
 
@@ -11,6 +14,10 @@ ScriptedBreakerService::ScriptedBreakerService() : target_("127.0.0.1:0") {
   acquire_response_.set_allowed(true);
   acquire_response_.set_permit_id(7);
   acquire_response_.set_state(v1::CLOSED);
+  acquire_response_.set_generation(1);
+  subscription_answer_.set_state(v1::CLOSED);
+  subscription_answer_.set_generation(1);
+  subscription_answer_.set_ramp_fraction(1);
   Start();
 }
 
@@ -63,6 +70,72 @@ void ScriptedBreakerService::Release() {
   std::lock_guard lock(mu_);
   hangs_ = false;
   released_.notify_all();
+}
+
+void ScriptedBreakerService::AnswerSubscriptions(const v1::CircuitUpdate& update) {
+  std::lock_guard lock(mu_);
+  subscription_answer_ = update;
+  ignores_subscriptions_ = false;
+}
+
+void ScriptedBreakerService::IgnoreSubscriptions() {
+  std::lock_guard lock(mu_);
+  ignores_subscriptions_ = true;
+}
+
+void ScriptedBreakerService::Push(const v1::CircuitUpdate& update) {
+  std::lock_guard lock(mu_);
+  for (Stream& stream : streams_) *stream.unsent.emplace_back().add_updates() = update;
+}
+
+void ScriptedBreakerService::Beat(absl::Duration interval) {
+  std::lock_guard lock(mu_);
+  heartbeat_ = interval;
+  silent_ = false;
+}
+
+void ScriptedBreakerService::FallSilent() {
+  std::lock_guard lock(mu_);
+  silent_ = true;
+}
+
+void ScriptedBreakerService::EndStreams(grpc::Status status) {
+  std::lock_guard lock(mu_);
+  watch_status_ = std::move(status);
+  ++streams_ended_;
+}
+
+void ScriptedBreakerService::FailBatches(grpc::Status status) {
+  std::lock_guard lock(mu_);
+  batch_status_ = std::move(status);
+}
+
+void ScriptedBreakerService::StoreUpTo(uint64_t sequence) {
+  std::lock_guard lock(mu_);
+  stored_sequence_ = sequence;
+}
+
+std::vector<v1::Subscription> ScriptedBreakerService::subscriptions() const {
+  std::lock_guard lock(mu_);
+  return subscriptions_;
+}
+
+std::vector<v1::ReportBatchRequest> ScriptedBreakerService::batches() const {
+  std::lock_guard lock(mu_);
+  return batches_;
+}
+
+std::vector<v1::OutcomeRun> ScriptedBreakerService::runs() const {
+  std::vector<v1::OutcomeRun> runs;
+  for (const v1::ReportBatchRequest& batch : batches()) {
+    runs.insert(runs.end(), batch.outcomes().begin(), batch.outcomes().end());
+  }
+  return runs;
+}
+
+int ScriptedBreakerService::streams() const {
+  std::lock_guard lock(mu_);
+  return static_cast<int>(streams_.size());
 }
 
 std::vector<v1::AcquireRequest> ScriptedBreakerService::acquires() const {
@@ -124,6 +197,71 @@ grpc::Status ScriptedBreakerService::ListStats(grpc::ServerContext* context,
   const grpc::Status status = Await(lock, *context);
   *response->add_stats() = stats_;
   return status;
+}
+
+grpc::Status ScriptedBreakerService::Watch(
+    grpc::ServerContext* context,
+    grpc::ServerReaderWriter<v1::WatchResponse, v1::WatchRequest>* stream) {
+  std::unique_lock lock(mu_);
+  if (!watch_status_.ok()) return watch_status_;
+  const auto self = streams_.emplace(streams_.end());
+  const int ended_before = streams_ended_;
+  std::thread reader([&] {
+    v1::WatchRequest request;
+    while (stream->Read(&request)) {
+      std::lock_guard reader_lock(mu_);
+      for (const v1::Subscription& subscription : request.subscribe()) {
+        subscriptions_.push_back(subscription);
+        if (ignores_subscriptions_) continue;
+        v1::CircuitUpdate& answer = *self->unsent.emplace_back().add_updates();
+        answer = subscription_answer_;
+        answer.set_service(subscription.service());
+        answer.set_operation(subscription.operation());
+      }
+    }
+    std::lock_guard reader_lock(mu_);
+    self->over = true;
+  });
+  absl::Time last = absl::Now();
+  while (!self->over && !context->IsCancelled() && streams_ended_ == ended_before) {
+    if (!silent_ && self->unsent.empty() && absl::Now() - last >= heartbeat_ / 2) {
+      self->unsent.emplace_back().set_heartbeat(true);
+    }
+    if (silent_ || self->unsent.empty()) {
+      released_.wait_for(lock, std::chrono::milliseconds(1));  // IsCancelled wakes nobody.
+      continue;
+    }
+    v1::WatchResponse response = std::move(self->unsent.front());
+    self->unsent.pop_front();
+    google::protobuf::Duration& interval = *response.mutable_heartbeat_interval();
+    interval.set_seconds(absl::ToInt64Seconds(heartbeat_));
+    interval.set_nanos(static_cast<int32_t>(
+        absl::ToInt64Nanoseconds(heartbeat_ - absl::Seconds(interval.seconds()))));
+    last = absl::Now();
+    lock.unlock();
+    stream->Write(response);
+    lock.lock();
+  }
+  const grpc::Status status = watch_status_;
+  lock.unlock();
+  context->TryCancel();  // Or the reader waits for the client. The client sees CANCELLED.
+  reader.join();
+  lock.lock();
+  streams_.erase(self);
+  return status;
+}
+
+grpc::Status ScriptedBreakerService::ReportBatch(grpc::ServerContext* context,
+                                                 const v1::ReportBatchRequest* request,
+                                                 v1::ReportBatchResponse* response) {
+  std::unique_lock lock(mu_);
+  batches_.push_back(*request);
+  const grpc::Status status = Await(lock, *context);
+  for (const v1::OutcomeRun& run : request->outcomes()) {
+    response->set_counted(response->counted() + run.count());
+  }
+  response->set_stored_sequence(stored_sequence_);
+  return batch_status_.ok() ? status : batch_status_;
 }
 
 }  // namespace breaker::testing

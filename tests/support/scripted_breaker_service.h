@@ -2,11 +2,14 @@
 #define BREAKER_TESTS_SUPPORT_SCRIPTED_BREAKER_SERVICE_H_
 
 #include <condition_variable>
+#include <deque>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "breaker/v1/breaker.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
 
@@ -30,6 +33,24 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
   // Every rpc from now on waits for Release, or for its own cancellation.
   void Hang();
   void Release();
+  // How each subscription from now on is answered, but for its key; at first CLOSED, generation 1.
+  void AnswerSubscriptions(const v1::CircuitUpdate& update);
+  // Subscriptions from now on are not answered.
+  void IgnoreSubscriptions();
+  // Sent on every stream that is open.
+  void Push(const v1::CircuitUpdate& update);
+  // What streams say of their heartbeat from now on, and keep to; at first an hour.
+  void Beat(absl::Duration interval);
+  // Streams stay open without a word, until Beat.
+  void FallSilent();
+  // Ends all streams so, and those that come while `status` is not OK.
+  void EndStreams(grpc::Status status);
+
+  // What ReportBatch answers from now on, if it is not OK.
+  void FailBatches(grpc::Status status);
+  // What ReportBatch says is stored, from now on.
+  void StoreUpTo(uint64_t sequence);
+
   // Goes away as a killed daemon does, and comes back on the same port.
   void Stop();
   void Start();
@@ -37,9 +58,21 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
   // What was asked so far, hanging rpcs included.
   std::vector<v1::AcquireRequest> acquires() const;
   std::vector<v1::ReportRequest> reports() const;
+  std::vector<v1::Subscription> subscriptions() const;
+  std::vector<v1::ReportBatchRequest> batches() const;
+  // The runs of all batches.
+  std::vector<v1::OutcomeRun> runs() const;
   int list_calls() const;
+  // Streams that are open.
+  int streams() const;
 
  private:
+  // What is to be sent on one stream.
+  struct Stream {
+    std::deque<v1::WatchResponse> unsent;
+    bool over = false;  // The client's side is.
+  };
+
   grpc::Status Acquire(grpc::ServerContext* context, const v1::AcquireRequest* request,
                        v1::AcquireResponse* response) override;
   grpc::Status Report(grpc::ServerContext* context, const v1::ReportRequest* request,
@@ -48,6 +81,12 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
                         v1::CircuitStats* response) override;
   grpc::Status ListStats(grpc::ServerContext* context, const v1::ListStatsRequest* request,
                          v1::ListStatsResponse* response) override;
+
+  grpc::Status Watch(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<v1::WatchResponse, v1::WatchRequest>* stream) override;
+  grpc::Status ReportBatch(grpc::ServerContext* context, const v1::ReportBatchRequest* request,
+                           v1::ReportBatchResponse* response) override;
 
   // Waits while the service hangs, then gives the status to answer with.
   grpc::Status Await(std::unique_lock<std::mutex>& lock, grpc::ServerContext& context);
@@ -65,6 +104,18 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
   std::vector<v1::AcquireRequest> acquires_;
   std::vector<v1::ReportRequest> reports_;
   int list_calls_ = 0;
+
+  std::list<Stream> streams_;
+  v1::CircuitUpdate subscription_answer_;
+  bool ignores_subscriptions_ = false;
+  absl::Duration heartbeat_ = absl::Hours(1);
+  bool silent_ = false;
+  int streams_ended_ = 0;  // how often EndStreams was called
+  grpc::Status watch_status_;
+  grpc::Status batch_status_;
+  uint64_t stored_sequence_ = 0;
+  std::vector<v1::Subscription> subscriptions_;
+  std::vector<v1::ReportBatchRequest> batches_;
 };
 
 }  // namespace breaker::testing

@@ -144,24 +144,25 @@ void Cell::DrainStripes() {
     if (Full()) return;
     const OutcomeCounts counts = stripes_.Take(set);
     const uint64_t generation = set == set_ ? generation_ : previous_generation_;
-    const auto append = [&](Outcome outcome, uint64_t count, uint64_t slow_count) {
-      while (count > 0) {
-        const auto part =
-            static_cast<uint32_t>(std::min<uint64_t>(count, std::numeric_limits<uint32_t>::max()));
-        // The slow ones are taken to have come last.
-        count -= part;
-        const auto slow = static_cast<uint32_t>(slow_count > count ? slow_count - count : 0);
-        slow_count -= slow;
-        AppendRun({.generation = generation,
-                   .outcome = outcome,
-                   .count = part,
-                   .slow_count = slow,
-                   .label = {}});
-      }
-    };
-    append(Outcome::kIgnored, counts.ignored, 0);
-    append(Outcome::kSuccess, counts.quick_successes + counts.slow_successes,
-           counts.slow_successes);
+    AppendCalls(generation, Outcome::kIgnored, counts.ignored, 0);
+    AppendCalls(generation, Outcome::kSuccess, counts.quick_successes + counts.slow_successes,
+                counts.slow_successes);
+  }
+}
+
+void Cell::AppendCalls(uint64_t generation, Outcome outcome, uint64_t count, uint64_t slow_count) {
+  while (count > 0) {
+    const auto part =
+        static_cast<uint32_t>(std::min<uint64_t>(count, std::numeric_limits<uint32_t>::max()));
+    // The slow ones are taken to have come last.
+    count -= part;
+    const auto slow = static_cast<uint32_t>(slow_count > count ? slow_count - count : 0);
+    slow_count -= slow;
+    AppendRun({.generation = generation,
+               .outcome = outcome,
+               .count = part,
+               .slow_count = slow,
+               .label = {}});
   }
 }
 
@@ -200,6 +201,7 @@ bool Cell::TakeRuns(size_t most, std::vector<OutcomeRun>* runs) {
   runs->insert(runs->end(), std::make_move_iterator(runs_.begin()), std::make_move_iterator(end));
   around_->signal.RunsLeft(static_cast<int>(end - runs_.begin()));
   runs_.erase(runs_.begin(), end);
+  DrainStripes();  // What found no room before.
   return !runs_.empty();
 }
 
@@ -225,7 +227,7 @@ Cell::Answer Cell::DecideLocally(SteadyTime now, const Policy* policy) {
         closed ? LocalBreaker::Start::kClosed : LocalBreaker::Start::kHalfOpen, override_, instant);
     SetGate();
   }
-  const server::Decision decision = local_->Acquire(instant);
+  const server::Decision decision = local_->Acquire(around_->worker_id, instant);
   Answer answer;
   answer.kind = decision.allowed ? Answer::Kind::kAllowed : Answer::Kind::kRefused;
   answer.state = FromEngine(decision.state);

@@ -145,6 +145,8 @@ class Cell {
   void SwitchTo(State state, uint64_t generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SetGate() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DrainStripes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AppendCalls(uint64_t generation, Outcome outcome, uint64_t count, uint64_t slow_count)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AppendRun(OutcomeRun run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool Full() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return runs_.size() >= kMaxRuns || !around_->signal.HasRoom();
@@ -186,7 +188,7 @@ class Cell {
   // What there is to send. The set that does not count now may still get outcomes of calls that
   // looked at the gate before it changed; they belong to the generation before.
   std::vector<OutcomeRun> runs_ ABSL_GUARDED_BY(mu_);  // oldest first
-  bool set_ ABSL_GUARDED_BY(mu_) = false;       // of the stripes, the one that counts
+  bool set_ ABSL_GUARDED_BY(mu_) = false;              // of the stripes, the one that counts
   uint64_t previous_generation_ ABSL_GUARDED_BY(mu_) = 0;
 };
 

@@ -35,7 +35,9 @@ LocalBreaker::LocalBreaker(const Key& key, server::PolicyPtr policy, Start start
   if (override.has_value()) breaker_.SetOverride(*override, At(now));
 }
 
-server::Decision LocalBreaker::Acquire(server::Instant now) { return breaker_.Acquire("", At(now)); }
+server::Decision LocalBreaker::Acquire(absl::string_view worker_id, server::Instant now) {
+  return breaker_.Acquire(worker_id, At(now));
+}
 
 void LocalBreaker::Report(const server::CallReport& report, server::Instant now) {
   breaker_.Report(report, At(now));

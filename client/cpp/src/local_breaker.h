@@ -4,6 +4,7 @@
 #include <optional>
 #include <random>
 
+#include "absl/strings/string_view.h"
 #include "breaker/client.h"
 #include "server/engine/breaker.h"
 
@@ -19,7 +20,7 @@ class LocalBreaker {
   LocalBreaker(const Key& key, server::PolicyPtr policy, Start start,
                const std::optional<server::Override>& override, server::Instant now);
 
-  server::Decision Acquire(server::Instant now);
+  server::Decision Acquire(absl::string_view worker_id, server::Instant now);
   void Report(const server::CallReport& report, server::Instant now);
 
  private:

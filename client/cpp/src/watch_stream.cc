@@ -59,10 +59,7 @@ class WatchStream::Reactor : public grpc::ClientBidiReactor<v1::WatchRequest, v1
       writing = false;  // The read will find out why.
     }
   }
-  void OnDone(const grpc::Status& status) override {
-    owner_->OnDone(status);
-    delete this;
-  }
+  void OnDone(const grpc::Status& status) override { owner_->OnDone(status); }  // Deletes this.
 
  private:
   WatchStream* const owner_;
@@ -74,6 +71,8 @@ class WatchStream::Reactor : public grpc::ClientBidiReactor<v1::WatchRequest, v1
 
 WatchStream::WatchStream(v1::CircuitBreaker::Stub* stub, std::string worker_id, Listener* listener)
     : worker_id_(std::move(worker_id)), stub_(stub), listener_(listener), backoff_(kFirstBackoff) {}
+
+WatchStream::~WatchStream() { End(); }
 
 void WatchStream::End() {
   server::MutexLock lock(&mu_);
@@ -112,7 +111,7 @@ void WatchStream::Begin(SteadyTime now) {
   unsent_.insert(unsent_.end(), std::make_move_iterator(subscriptions.begin()),
                  std::make_move_iterator(subscriptions.end()));
   last_message_ = now;
-  reactor_ = new Reactor(this, ++number_);
+  reactor_ = std::make_unique<Reactor>(this, ++number_);
   reactor_->Start();
   WriteNext();
 }
@@ -152,7 +151,8 @@ void WatchStream::OnDone(const grpc::Status& status) {
   // Before the next stream can begin.
   if (!ending) listener_->OnEnd(status);
   server::MutexLock lock(&mu_);
-  reactor_ = nullptr;
+  // Before End can return: the channel must not have its last user here, on a thread of gRPC.
+  reactor_.reset();
   unsent_.clear();
   const bool unknown = status.error_code() == grpc::StatusCode::UNIMPLEMENTED;
   begin_at_ = std::chrono::steady_clock::now() + (unknown ? kUnimplementedBackoff : backoff_);

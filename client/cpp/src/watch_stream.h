@@ -1,9 +1,11 @@
 #ifndef BREAKER_CLIENT_WATCH_STREAM_H_
 #define BREAKER_CLIENT_WATCH_STREAM_H_
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -32,7 +34,7 @@ class WatchStream {
 
   // Neither is owned; both must outlive the stream.
   WatchStream(v1::CircuitBreaker::Stub* stub, std::string worker_id, Listener* listener);
-  ~WatchStream() { End(); }
+  ~WatchStream();
   WatchStream(const WatchStream&) = delete;
   WatchStream& operator=(const WatchStream&) = delete;
 
@@ -64,9 +66,9 @@ class WatchStream {
   v1::CircuitBreaker::Stub* const stub_;
   Listener* const listener_;
 
-  // Guarded by mu_. The reactor deletes itself when it is done.
+  // Guarded by mu_.
   mutable server::Mutex mu_;
-  Reactor* reactor_ ABSL_GUARDED_BY(mu_) = nullptr;  // Null = there is no stream.
+  std::unique_ptr<Reactor> reactor_ ABSL_GUARDED_BY(mu_);  // Null = there is no stream.
   uint64_t number_ ABSL_GUARDED_BY(mu_) = 0;
   bool wanted_ ABSL_GUARDED_BY(mu_) = false;  // since the first subscription
   bool ending_ ABSL_GUARDED_BY(mu_) = false;  // There will be no more.

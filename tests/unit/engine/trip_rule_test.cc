@@ -1,6 +1,7 @@
 #include "server/engine/trip_rule.h"
 
 #include <optional>
+#include <random>
 
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
@@ -241,6 +242,48 @@ TEST(TripRuleTest, AQuorumOfNoneIsAQuorumOfOne) {
   ASSERT_TRUE(none.has_value());
   ASSERT_TRUE(one.has_value());
   EXPECT_EQ(none->reason, one->reason);
+}
+
+// Against one call after the other, over all kinds of calls, policies and evidence.
+TEST(TripRuleTest, CallsUntilTripFindsTheFirstCallThatTrips) {
+  std::mt19937 random(7);
+  const auto below = [&random](uint32_t n) { return static_cast<uint32_t>(random() % n); };
+  int trips = 0;
+  for (int round = 0; round < 20'000; ++round) {
+    Policy policy = NoRules();
+    policy.minimum_request_count = below(12);
+    policy.failure_threshold = below(3) == 0 ? 0 : 1 + below(15);
+    policy.failure_counting =
+        below(2) == 0 ? FailureCounting::kConsecutive : FailureCounting::kWindowed;
+    policy.failure_rate_threshold = below(2) == 0 ? 0 : (1 + below(10)) / 10.0;
+    policy.slow_call_rate_threshold = below(2) == 0 ? 0 : (1 + below(10)) / 10.0;
+    policy.minimum_failing_workers = below(3);
+    TripEvidence evidence;
+    evidence.window = {below(12), below(12), 0};
+    evidence.window.slow = below(static_cast<uint32_t>(evidence.window.total()) + 1);
+    evidence.consecutive_failures = below(evidence.window.failures + 1);
+    evidence.failing_workers = below(3);
+    evidence.slow_workers = below(3);
+    evidence.minimum_waived = below(4) == 0;
+    const CallKind kind{below(2) == 0, below(2) == 0};
+    const uint32_t count = 1 + below(40);
+
+    const std::optional<TripAfter> found = CallsUntilTrip(evidence, kind, count, policy);
+
+    std::optional<TripAfter> expected;
+    for (uint32_t calls = 1; calls <= count && !expected.has_value(); ++calls) {
+      ++(kind.failed ? evidence.window.failures : evidence.window.successes);
+      if (kind.slow) ++evidence.window.slow;
+      evidence.consecutive_failures = kind.failed ? evidence.consecutive_failures + 1 : 0;
+      if (std::optional<Trip> trip = ShouldTrip(evidence, policy)) expected = {calls, *trip};
+    }
+    ASSERT_EQ(found.has_value(), expected.has_value()) << "round " << round;
+    if (!expected.has_value()) continue;
+    ++trips;
+    ASSERT_EQ(found->calls, expected->calls) << "round " << round;
+    ASSERT_EQ(found->trip.reason, expected->trip.reason) << "round " << round;
+  }
+  EXPECT_GT(trips, 1000);
 }
 
 }  // namespace
