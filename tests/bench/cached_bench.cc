@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <new>
-#include <string>
 #include <thread>
 #include <vector>
 

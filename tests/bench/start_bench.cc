@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <string>
 
 #include "absl/random/random.h"
 #include "absl/strings/str_cat.h"
