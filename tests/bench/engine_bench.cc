@@ -49,24 +49,20 @@ class Fleet {
   }
 
   void Call(const Key& key) {
-    const Decision decision = *registry_->Acquire(key, "w1", nullptr, clock_.Now(), &transitions());
+    thread_local Changes changes;
+    changes.clear();
+    const Decision decision = *registry_->Acquire(key, "worker-7", nullptr, clock_.Now(), &changes);
     CallReport report;
     report.worker_id = "worker-7";
     report.permit_id = decision.permit_id;
     report.duration = absl::Milliseconds(5);
-    benchmark::DoNotOptimize(
-        registry_->Report(key, report, clock_.Now(), &transitions()).value().state);
+    benchmark::DoNotOptimize(registry_->Report(key, report, clock_.Now(), &changes).value().state);
   }
 
   const std::vector<Key>& keys() const { return keys_; }
   double bytes_per_breaker() const { return bytes_per_breaker_; }
 
  private:
-  static Changes& transitions() {
-    thread_local Changes transitions;
-    return transitions;
-  }
-
   SystemClock clock_;
   std::vector<Key> keys_;
   std::unique_ptr<Registry> registry_;
