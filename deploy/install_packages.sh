@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing of the Debian 12 packages that a build needs; with `tests`, those of the
-# tests and checks as well. Does nothing, and asks for no rights, where all are there.
+# tests and checks as well; with `bench`, those of the tests and of what benchmarks compare with. Does
+# nothing, and asks for no rights, where all are there.
 set -euo pipefail
 
 packages=(
@@ -8,11 +9,14 @@ packages=(
   libabsl-dev libcli11-dev libgrpc++-dev libprotobuf-dev librocksdb-dev
   protobuf-compiler protobuf-compiler-grpc
 )
-if [[ "${1:-}" == tests ]]; then
+if [[ "${1:-}" == tests || "${1:-}" == bench ]]; then
   packages+=(
     ccache clang-14 clang-format-14 libbenchmark-dev libgmock-dev libgtest-dev nlohmann-json3-dev
     bsdextrautils curl git procps python3
   )
+fi
+if [[ "${1:-}" == bench ]]; then
+  packages+=(libhiredis-dev redis-server)
 fi
 
 missing=()

@@ -7,21 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/hash/hash.h"
 #include "server/engine/breaker.h"
 #include "server/engine/clock.h"
 #include "server/engine/key.h"
 
 namespace breaker::server {
-
-// A breaker's name with its hash, which is computed once a call: it tells the shard, and the place
-// in it.
-struct HashedKey {
-  explicit HashedKey(const KeyView& key) : view(key), hash(absl::HashOf(key)) {}
-
-  KeyView view;
-  uint64_t hash;
-};
 
 // A breaker and what the registry notes about it. Guarded by its shard's mutex.
 struct alignas(64) Entry {

@@ -2,9 +2,11 @@
 #define BREAKER_ENGINE_KEY_H_
 
 #include <compare>
+#include <cstdint>
 #include <string>
 #include <utility>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/string_view.h"
 
 namespace breaker::server {
@@ -43,6 +45,15 @@ struct Key {
   friend H AbslHashValue(H h, const Key& key) {
     return AbslHashValue(std::move(h), KeyView(key));
   }
+};
+
+// A breaker's name with its hash, which is computed once a call: it tells the shard, and the place
+// in it.
+struct HashedKey {
+  explicit HashedKey(const KeyView& key) : view(key), hash(absl::HashOf(key)) {}
+
+  KeyView view;
+  uint64_t hash;
 };
 
 }  // namespace breaker::server

@@ -61,7 +61,9 @@ struct RunResult {
 
 // A run and which breaker it is of.
 struct KeyedRun {
-  KeyView key;
+  KeyedRun(const KeyView& of, const OutcomeRun& outcomes) : key(of), run(outcomes) {}
+
+  HashedKey key;
   OutcomeRun run;
 };
 

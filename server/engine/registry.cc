@@ -130,12 +130,11 @@ absl::StatusOr<ReportResult> Registry::Report(const KeyView& key, const CallRepo
   });
 }
 
-absl::StatusOr<RunResult> Registry::ReportRun(const KeyView& key, const OutcomeRun& run,
+absl::StatusOr<RunResult> Registry::ReportRun(const HashedKey& key, const OutcomeRun& run,
                                               Instant now, Changes* changes) {
-  const HashedKey hashed(key);
-  Shard& shard = ShardOf(hashed);
+  Shard& shard = ShardOf(key);
   MutexLock lock(&shard.mu);
-  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, nullptr, now, changes);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, nullptr, now, changes);
   if (!found.ok()) return found.status();
   return shard.Run(**found, now, changes, [&](Breaker& breaker, const Context& context) {
     return breaker.ReportRun(run, context);
@@ -153,8 +152,10 @@ BatchResult Registry::ReportBatch(uint64_t session, uint64_t sequence,
     result.duplicate = true;
     return result;
   }
-  for (const KeyedRun& keyed : runs) {
-    const absl::StatusOr<RunResult> counted = ReportRun(keyed.key, keyed.run, now, changes);
+  constexpr size_t kAhead = 4;  // memory answers within so many runs
+  for (size_t i = 0; i < runs.size(); ++i) {
+    if (i + kAhead < runs.size()) ShardOf(runs[i + kAhead].key);
+    const absl::StatusOr<RunResult> counted = ReportRun(runs[i].key, runs[i].run, now, changes);
     if (!counted.ok()) continue;
     result.counted += counted->counted;
     result.stale += counted->stale;

@@ -139,7 +139,7 @@ class Registry {
   absl::StatusOr<Entry*> FindOrCreate(Shard& shard, const HashedKey& key, const Policy* policy,
                                       Instant now, Changes* changes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
-  absl::StatusOr<RunResult> ReportRun(const KeyView& key, const OutcomeRun& run, Instant now,
+  absl::StatusOr<RunResult> ReportRun(const HashedKey& key, const OutcomeRun& run, Instant now,
                                       Changes* changes);
   // Puts in effect what a worker has brought, if it is not what it was.
   void BringPolicy(Shard& shard, Entry& entry, const Policy& policy, Instant now, Changes* changes)
@@ -151,6 +151,7 @@ class Registry {
   ResolvedPolicy Resolve(const KeyView& key, const PolicyPtr& worker_policy)
       ABSL_LOCKS_EXCLUDED(policies_mu_);
 
+  // Has memory fetch the breaker as well.
   Shard& ShardOf(const HashedKey& key);
   template <typename Act>
   absl::StatusOr<BreakerStats> RunOnExisting(const KeyView& key, Instant now, Changes* changes,

@@ -66,8 +66,9 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerCon
       if (!brought.ok()) return brought.status();
       policy = *std::move(brought);
     }
-    const absl::StatusOr<Decision> decision = registry_->Acquire(
-        *key, "w1", policy.has_value() ? &*policy : nullptr, clock_->Now(), changes);
+    const absl::StatusOr<Decision> decision =
+        registry_->Acquire(*key, request->worker_id(), policy.has_value() ? &*policy : nullptr,
+                           clock_->Now(), changes);
     if (!decision.ok()) return decision.status();
     ToProto(*decision, response);
     return absl::OkStatus();

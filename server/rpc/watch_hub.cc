@@ -155,6 +155,8 @@ absl::Status WatchHub::Follow(WatchSubscriber* subscriber, const Key& key,
   const absl::StatusOr<BreakerView> view = read();
   if (!view.ok()) return view.status();
   Topic& topic = TopicOf(key);
+  // Where nobody else follows, nobody else needs to hear of what led to this state.
+  if (topic.followers.empty() && follow_all_.empty()) topic.last = view->version;
   if (member->second.topics.insert(&topic).second) {
     topic.followers.push_back(member->second.subscriber);
   }

@@ -2,23 +2,27 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
 #include "server/engine/registry.h"
 #include "server/engine/shard.h"
+#include "tests/bench/process_usage.h"
+#include "tests/bench/row.h"
 
 // What a call costs the engine: Acquire and Report, each reading the machine's clocks as the daemon
-// does. Run with the release preset:
-//   .build/release/tests/bench/engine_bench
+// does.
 namespace breaker::server {
 namespace {
+
+constexpr char kBytes[] = "bytes/breaker";
 
 // "service-123" and "operation-45": ten services' worth of operations to a hundred breakers.
 std::vector<Key> Keys(size_t count) {
@@ -30,23 +34,18 @@ std::vector<Key> Keys(size_t count) {
   return keys;
 }
 
-size_t ResidentBytes() {
-  size_t pages = 0;
-  std::ifstream("/proc/self/statm") >> pages >> pages;
-  return pages * static_cast<size_t>(sysconf(_SC_PAGESIZE));
-}
-
 // A registry full of breakers, each of which has been called once.
 class Fleet {
  public:
   explicit Fleet(size_t count) : keys_(Keys(count)) {
-    const size_t before = ResidentBytes();
+    const int64_t before = bench::ResidentBytes(getpid());
     RegistryOptions options;
     options.max_breakers = count;
     registry_ = std::make_unique<Registry>(options);
     for (const Key& key : keys_) Call(key);
     registry_->TakeDirty();
-    bytes_per_breaker_ = static_cast<double>(ResidentBytes() - before) / count;
+    bytes_per_breaker_ =
+        static_cast<double>(bench::ResidentBytes(getpid()) - before) / static_cast<double>(count);
   }
 
   void Call(const Key& key) {
@@ -119,7 +118,7 @@ void AcquireAndReport(benchmark::State& state) {
     fleet.Call(keys[next]);
     if (++next == keys.size()) next = 0;
   }
-  if (fleet.keys().size() >= 1'000'000) state.counters["bytes/breaker"] = fleet.bytes_per_breaker();
+  if (fleet.keys().size() >= 1'000'000) state.counters[kBytes] = fleet.bytes_per_breaker();
 }
 BENCHMARK(AcquireAndReport)->Arg(1)->Arg(1'000)->Arg(1'000'000);
 
@@ -132,7 +131,75 @@ void TwoThreads(benchmark::State& state) {
 }
 BENCHMARK(TwoThreads)->ArgName("same")->Arg(1)->Arg(0)->Threads(2)->UseRealTime();
 
+// "1000000" as "1,000,000".
+std::string Grouped(std::string digits) {
+  for (size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, ",");
+  return digits;
+}
+
+// Rows of what the benchmarks above measured.
+class Rows : public benchmark::BenchmarkReporter {
+ public:
+  bool ReportContext(const Context&) override { return true; }
+
+  void ReportRuns(const std::vector<Run>& runs) override {
+    for (const Run& run : runs) runs_.emplace_back(run.benchmark_name(), run);
+  }
+
+  void Finalize() override {
+    const double clock = 2 * Nanoseconds("ReadClock");
+    const double lookup = Nanoseconds("SlotThenBreaker");
+    for (const auto& [name, run] : runs_) {
+      const double pair = run.GetAdjustedRealTime();
+      bench::Row row = {.measured = pair,
+                        .unit = "ns",
+                        .against = "two clock readings",
+                        .against_value = clock,
+                        .ratio = bench::RatioOf({pair}, {clock})};
+      if (absl::StartsWith(name, "AcquireAndReport/")) {
+        row.figure =
+            absl::StrCat("1 thread, ", Grouped(name.substr(name.find('/') + 1)), " breakers");
+        row.target = "< 500 ns";
+      } else if (absl::StartsWith(name, "TwoThreads/")) {
+        row.figure = absl::StrCat("2 threads, ",
+                                  absl::StrContains(name, "same:1") ? "the same" : "one each");
+      } else {
+        continue;
+      }
+      row.figure = "engine Acquire + Report, " + row.figure;
+      const auto bytes = run.counters.find(kBytes);
+      if (bytes == run.counters.end()) {
+        bench::Emit(row);
+      } else {
+        row.against = "two dependent reads";
+        row.against_value = lookup;
+        row.ratio = bench::RatioOf({pair}, {lookup});
+        bench::Emit(row);
+        bench::Emit({.figure = "resident memory an idle breaker, at 1,000,000",
+                     .measured = bytes->second,
+                     .unit = "bytes",
+                     .target = "<= 1024 bytes"});
+      }
+    }
+  }
+
+ private:
+  double Nanoseconds(const std::string& benchmark) const {
+    for (const auto& [name, run] : runs_) {
+      if (name == benchmark) return run.GetAdjustedRealTime();
+    }
+    return 0;
+  }
+
+  std::vector<std::pair<std::string, Run>> runs_;
+};
+
 }  // namespace
 }  // namespace breaker::server
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  breaker::server::Rows rows;
+  benchmark::RunSpecifiedBenchmarks(&rows);
+  return 0;
+}

@@ -1,43 +1,77 @@
 #!/usr/bin/env bash
-# Builds the release preset and prints every figure in one table: the engine, the rpcs against a no-op
-# service, and a start with 1,000,000 stored breakers. Compare within a run, not between runs:
-# machines differ, and so do their other loads. Arguments go to rpc_bench.
+# Installs what is missing, builds the release preset and prints every figure in one table; the same
+# goes to .build/figures.json. Compare within a run, not between runs: machines differ, and so do
+# their other loads. A ratio is the median over slices, in each of which both sides took their turn.
+#
+#   tests/bench/run.sh                    all groups
+#   tests/bench/run.sh engine watch       some of them
+#   tests/bench/run.sh --quick [GROUP]    in seconds each, to see that they work
+#
+# Groups:
+#   engine     what a call costs the engine, and how much memory a breaker takes
+#   rpc        Acquire and Report against a no-op rpc
+#   start      a start with 1,000,000 stored breakers
+#   batch      ReportBatch against a no-op rpc
+#   cached     what a guarded call costs a worker whose client decides by itself
+#   guarded    guarded calls of one worker: that client, one that asks, a breaker in Redis
+#   watch      from a trip until the last of many watchers knows, against a no-op push
+#   watchers   what 2,000 watchers cost the daemon; takes ten minutes, to see that nothing grows
+#   overshoot  calls that cached workers let through after a trip
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-deploy/install_packages.sh tests
+all_groups=(engine rpc start batch cached guarded watch watchers overshoot)
+groups=()
+quick=
+for argument in "$@"; do
+  if [[ "$argument" == --quick ]]; then
+    quick=yes
+  elif [[ " ${all_groups[*]} " == *" $argument "* ]]; then
+    groups+=("$argument")
+  else
+    echo "$0: $argument is none of --quick ${all_groups[*]}" >&2
+    exit 2
+  fi
+done
+if (( ${#groups[@]} == 0 )); then
+  groups=("${all_groups[@]}")
+fi
+
+deploy/install_packages.sh bench
 cmake --preset release -DBREAKER_BUILD_TESTS=ON -DBREAKER_BUILD_BENCHMARKS=ON >/dev/null
-cmake --build --preset release --target engine_bench rpc_bench start_bench >/dev/null
+cmake --build --preset release --target "${groups[@]/%/_bench}" -- --quiet
 bin=.build/release/tests/bench
 
-# Google Benchmark's figures as rows: name|figure|against|ratio|target.
-engine_rows() {
-  "$bin/engine_bench" --benchmark_format=json 2>/dev/null | python3 -c '
-import json, sys
+# What a benchmark leaves behind when it is interrupted goes with this.
+scratch="$(mktemp -d)"
+trap 'rm -rf "$scratch"' EXIT
+export TEST_TMPDIR="$scratch"
 
-runs = {run["name"]: run for run in json.load(sys.stdin)["benchmarks"]}
-clock = 2 * runs["ReadClock"]["real_time"]
-lookup = runs["SlotThenBreaker"]["real_time"]
-for name, run in runs.items():
-    pair = run["real_time"]
-    if name.startswith("AcquireAndReport/"):
-        what, target = "1 thread, {:,} breakers".format(int(name.split("/")[1])), "< 500 ns"
-    elif name.startswith("TwoThreads"):
-        what, target = "2 threads, " + ("the same" if "same:1" in name else "one each"), ""
-    else:
-        continue
-    against, unit = (lookup, "two dependent reads") if "1000000" in name else (clock, "two clock readings")
-    print(f"engine Acquire + Report, {what}|{pair:.0f} ns|{against:.0f} ns {unit}"
-          f"|{pair / against:.1f}|{target}")
-    if "bytes/breaker" in run:
-        size = run["bytes/breaker"]
-        print(f"resident memory an idle breaker, at 1,000,000|{size:.0f} bytes|||<= 1024 bytes")
-'
+run_group() {
+  local arguments=()
+  if [[ "$quick" ]]; then
+    case "$1" in
+      engine) arguments=(--benchmark_min_time=0.05) ;;
+      start) arguments=(--breakers=10000) ;;
+      watch) arguments=(--trips=20 --watchers 100 500) ;;
+      watchers) arguments=(--idle=2s --churn=5s) ;;
+      overshoot) arguments=(--rounds=3) ;;
+      *) arguments=(--slices=3 --slice=300ms) ;;
+    esac
+  fi
+  "$bin/$1_bench" "${arguments[@]}"
 }
 
-{
-  echo 'figure|measured|against|ratio|target'
-  engine_rows
-  "$bin/rpc_bench" "$@" 2>/dev/null
-  "$bin/start_bench" 2>/dev/null
-} | column -t -s '|'
+failed=()
+for group in "${groups[@]}"; do
+  echo "Measuring $group" >&2
+  if ! run_group "$group" >>"$scratch/rows" 2>"$scratch/log"; then
+    tail -n 5 "$scratch/log" >&2
+    failed+=("$group")
+  fi
+done
+python3 tests/bench/figures.py "$scratch/rows" .build/figures.json | column -t -s '|'
+if (( ${#failed[@]} > 0 )); then
+  echo "No figures of ${failed[*]}" >&2
+  exit 1
+fi

@@ -1,13 +1,10 @@
-// How long a daemon takes to start with many stored breakers, and how much memory they take. A row
-// is name|figure|against|ratio|target.
+// How long a daemon takes to start with many stored breakers, and how much memory they take.
 //
 //   start_bench [--breakers=1000000]
 
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <fstream>
 #include <string>
 
 #include "absl/random/random.h"
@@ -16,16 +13,12 @@
 #include "absl/time/time.h"
 #include "server/daemon.h"
 #include "server/store/rocksdb_store.h"
+#include "tests/bench/process_usage.h"
+#include "tests/bench/row.h"
 #include "tests/support/temp_dir.h"
 
 namespace breaker::server {
 namespace {
-
-int64_t ResidentBytes() {
-  int64_t total = 0, resident = 0;
-  std::ifstream("/proc/self/statm") >> total >> resident;
-  return resident * sysconf(_SC_PAGESIZE);
-}
 
 // A breaker as a busy hour leaves it: counts in a few buckets, a policy of the worker's.
 BreakerSnapshot Sample(int n, const Instant& now) {
@@ -67,7 +60,7 @@ int Main(int argc, char** argv) {
     }
   }
 
-  const int64_t resident_before = ResidentBytes();
+  const int64_t resident_before = bench::ResidentBytes(getpid());
   const absl::Time start = absl::Now();
   DaemonOptions options;
   options.listen = "127.0.0.1:0";
@@ -75,10 +68,14 @@ int Main(int argc, char** argv) {
   options.max_breakers = static_cast<size_t>(breakers);
   const auto daemon = Daemon::Start(options, &clock);
   if (!daemon.ok()) return 1;
-  const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
-  printf("start with %d stored breakers|%.2f s|||seconds\n", breakers, seconds);
-  printf("resident memory a started breaker, all in|%.0f bytes|||\n",
-         static_cast<double>(ResidentBytes() - resident_before) / breakers);
+  bench::Emit({.figure = absl::StrCat("start with ", breakers, " stored breakers"),
+               .measured = absl::ToDoubleSeconds(absl::Now() - start),
+               .unit = "s",
+               .target = "seconds"});
+  const int64_t resident = bench::ResidentBytes(getpid()) - resident_before;
+  bench::Emit({.figure = "resident memory a started breaker, all in",
+               .measured = static_cast<double>(resident) / breakers,
+               .unit = "bytes"});
   return 0;
 }
 

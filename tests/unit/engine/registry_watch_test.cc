@@ -34,7 +34,7 @@ class RegistryWatchTest : public testing::Test {
     run.worker_id = "w1";
     run.outcome = Outcome::kFailure;
     run.count = count;
-    return {key, run};
+    return KeyedRun(key, run);
   }
   BreakerStats Stats(const KeyView& key) {
     return *registry_.GetStats(key, clock_.Now(), &changes_);

@@ -40,6 +40,8 @@ Key Op(int n) { return Key("db", absl::StrCat("op", n)); }
 
 class StoreWriterTest : public testing::Test {
  protected:
+  static constexpr uint64_t kSession = 5;
+
   // A writer that writes only what it is asked to, but for what a test wants otherwise.
   static StoreWriterOptions Options() {
     StoreWriterOptions options;
@@ -47,8 +49,6 @@ class StoreWriterTest : public testing::Test {
     options.retry_interval = kNever;
     return options;
   }
-
-  Changes changes_;  // that no test looks at
 
   void TearDown() override {
     store_.AllowWrites(1'000'000);
@@ -66,6 +66,12 @@ class StoreWriterTest : public testing::Test {
     CallReport report;
     report.outcome = Outcome::kSuccess;
     ASSERT_THAT(registry_.Report(key, report, kClock.Now(), &changes), IsOk());
+  }
+  // A batch of one success.
+  void Batch(uint64_t sequence) {
+    OutcomeRun run;
+    run.run = {kSession, BatchPosition(sequence, 1)};
+    registry_.ReportBatch(kSession, sequence, {KeyedRun(Op(1), run)}, kClock.Now(), &changes_);
   }
   void Open(const Key& key) {
     Changes changes;
@@ -103,6 +109,7 @@ class StoreWriterTest : public testing::Test {
   FaultyStore store_{&memory_};
   Registry registry_{RegistryOptions()};
   std::unique_ptr<StoreWriter> writer_;
+  Changes changes_;  // that no test looks at
 };
 
 // ---------------------------------------------------------------------------------------------
@@ -212,6 +219,52 @@ TEST_F(StoreWriterTest, ChangesAreWrittenWithoutBeingAskedFor) {
   EXPECT_TRUE(Eventually([&] { return IsStoredAsInMemory(); }));
   ASSERT_THAT(registry_.Delete(Op(1), &changes_), IsOk());
   EXPECT_TRUE(Eventually([&] { return memory_.breakers().empty(); }));
+}
+
+TEST_F(StoreWriterTest, ASessionIsMarkedWhenAllThatItTouchedIsStored) {
+  StoreWriterOptions options = Options();
+  options.snapshot_interval = kSoon;
+  Start(options);
+  store_.BlockWrites();
+  Batch(1);
+  ASSERT_TRUE(store_.AwaitWrites(1));  // of the breaker
+  EXPECT_THAT(store_.batches(), ElementsAre(ElementsAre(Op(1))));
+  EXPECT_TRUE(memory_.sessions().empty());
+  Batch(2);  // too late for this mark
+  store_.AllowWrites(2);
+  ASSERT_TRUE(Eventually([&] { return registry_.sessions().StoredUpTo(kSession) == 1; }));
+  EXPECT_EQ(memory_.sessions().at(kSession).sequence, 1u);
+
+  store_.AllowWrites(1'000'000);
+  EXPECT_TRUE(Eventually([&] { return registry_.sessions().StoredUpTo(kSession) == 2; }));
+}
+
+TEST_F(StoreWriterTest, NoSessionIsMarkedWhileTheStoreFails) {
+  StoreWriterOptions options = Options();
+  options.snapshot_interval = kSoon;
+  options.retry_interval = kSoon;
+  Start(options);
+  store_.FailWrites(true);
+  Batch(1);
+  ASSERT_TRUE(AwaitDegraded(true));
+  EXPECT_EQ(registry_.sessions().StoredUpTo(kSession), 0u);
+
+  store_.FailWrites(false);
+  EXPECT_TRUE(Eventually([&] { return registry_.sessions().StoredUpTo(kSession) == 1; }));
+  EXPECT_TRUE(IsStoredAsInMemory());
+}
+
+TEST_F(StoreWriterTest, SessionsAreKnownAfterARestart) {
+  Start();
+  Batch(7);
+  writer_->Stop();
+
+  Registry after{RegistryOptions()};
+  StoreWriter writer(&store_, &after, &kClock, Options());
+  writer.Start(store_.Open());
+
+  EXPECT_EQ(after.sessions().StoredUpTo(kSession), 7u);
+  EXPECT_TRUE(after.ReportBatch(kSession, 7, {}, kClock.Now(), &changes_).duplicate);
 }
 
 TEST_F(StoreWriterTest, PersistWaitsForOneChunkOfASnapshotAtMost) {
