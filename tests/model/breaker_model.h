@@ -212,17 +212,17 @@ struct BreakerModel {
   }
 
   // One call after the other; how many were counted.
-  uint32_t ReportRun(const OutcomeRun& run, int64_t now) {
+  uint32_t ReportRun(const OutcomeRun& outcomes, int64_t now) {
     uint32_t counted = 0;
-    for (uint32_t i = 0; i < run.count; ++i) {
-      if (run.generation != 0 && run.generation != generation) {
+    for (uint32_t i = 0; i < outcomes.count; ++i) {
+      if (outcomes.generation != 0 && outcomes.generation != generation) {
         ++lifetime.stale;
         continue;
       }
       CallReport report;
-      report.worker_id = run.worker_id;
-      report.outcome = run.outcome;
-      const bool slow = i >= run.count - run.slow_count;
+      report.worker_id = outcomes.worker_id;
+      report.outcome = outcomes.outcome;
+      const bool slow = i >= outcomes.count - outcomes.slow_count;
       report.duration = policy.expected_response_time + absl::Nanoseconds(slow ? 1 : 0);
       if (Report(report, now) == Disposition::kCounted) ++counted;
     }

@@ -10,6 +10,7 @@ namespace {
 
 using ::google::protobuf::util::MessageDifferencer;
 using internal::FromProto;
+using internal::ToEngine;
 using internal::ToProto;
 
 Policy FullPolicy() {
@@ -133,6 +134,47 @@ TEST(StatsConversionTest, CarriesCountsTimesAndHistory) {
   EXPECT_EQ(stats.recent_transitions[0].to, State::kOpen);
   EXPECT_EQ(stats.recent_transitions[0].cause, "CONSECUTIVE_FAILURES");
   EXPECT_EQ(stats.recent_transitions[0].reason, "4 consecutive failures");
+}
+
+TEST(EngineConversionTest, UnsetFieldsOfAPolicyTakeTheDefaults) {
+  EXPECT_EQ(ToEngine(Policy{}), server::Policy());
+}
+
+TEST(EngineConversionTest, CarriesEveryFieldOfAPolicy) {
+  server::Policy expected;
+  expected.failure_threshold = 1;
+  expected.recovery_timeout = absl::Seconds(2);
+  expected.expected_response_time = absl::Milliseconds(1500);
+  expected.monitoring_window = absl::Seconds(4);
+  expected.minimum_request_count = 5;
+  expected.failure_counting = server::FailureCounting::kWindowed;
+  expected.failure_rate_threshold = 0.7;
+  expected.slow_call_rate_threshold = 0.8;
+  expected.slow_calls_are_failures = true;
+  expected.half_open_max_probes = 10;
+  expected.half_open_success_threshold = 11;
+  expected.permit_timeout = absl::Seconds(12);
+  expected.recovery_backoff_multiplier = 1.3;
+  expected.max_recovery_timeout = absl::Seconds(14);
+  expected.recovery_jitter = 0.15;
+  expected.minimum_failing_workers = 16;
+  expected.recovery_ramp = absl::Seconds(17);
+  expected.shadow = true;
+  EXPECT_EQ(ToEngine(FullPolicy()), expected);
+}
+
+TEST(EngineConversionTest, CarriesAnOverride) {
+  const server::Override forced_open = ToEngine(Override{.forced_open = true,
+                                                         .reason = "a test",
+                                                         .actor = "ann",
+                                                         .expires_at = absl::FromUnixSeconds(9)});
+  EXPECT_EQ(forced_open.mode, server::Override::Mode::kForcedOpen);
+  EXPECT_EQ(forced_open.reason, "a test");
+  EXPECT_EQ(forced_open.actor, "ann");
+  EXPECT_EQ(forced_open.expires_at, server::WallTime::FromUnixNanos(9'000'000'000));
+  const server::Override forced_closed = ToEngine(Override());
+  EXPECT_EQ(forced_closed.mode, server::Override::Mode::kForcedClosed);
+  EXPECT_EQ(forced_closed.expires_at, std::nullopt);
 }
 
 }  // namespace

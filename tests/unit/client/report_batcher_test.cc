@@ -1,0 +1,131 @@
+#include "client/cpp/src/report_batcher.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/support/channel.h"
+#include "tests/support/eventually.h"
+#include "tests/support/messages.h"
+#include "tests/support/scripted_breaker_service.h"
+
+namespace breaker::internal {
+namespace {
+
+using ::testing::Each;
+using ::testing::IsEmpty;
+using ::testing::Le;
+using ::testing::SizeIs;
+using testing::Text;
+
+class ReportBatcherTest : public ::testing::Test {
+ protected:
+  ReportBatcherTest() {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    for (int i = 0; i < 16; ++i) {
+      cells_.push_back(std::make_unique<Cell>(Key{"db", std::to_string(i)}, 0, &around_));
+      cells_.back()->Update(Text<v1::CircuitUpdate>("state: CLOSED generation: 1"), 1, now);
+    }
+  }
+
+  // Makes `count` runs of one failure each, a share of them in each cell.
+  void MakeRuns(int count) {
+    for (int i = 0; i < count; ++i) {
+      cells_[i % cells_.size()]->Record(1, Outcome::kFailure, std::to_string(i), {});
+    }
+  }
+
+  // Calls Pump, as the client's thread does, until the condition holds.
+  template <typename Condition>
+  bool PumpUntil(Condition condition) {
+    return Eventually([&] {
+      batcher_.Pump(std::chrono::steady_clock::now(), /*flush=*/true);
+      return condition();
+    });
+  }
+
+  // The runs of each batch.
+  std::vector<int> Sizes() {
+    std::vector<int> sizes;
+    for (const v1::ReportBatchRequest& batch : service_.batches()) {
+      sizes.push_back(batch.outcomes_size());
+    }
+    return sizes;
+  }
+
+  testing::ScriptedBreakerService service_;
+  std::unique_ptr<v1::CircuitBreaker::Stub> stub_ =
+      v1::CircuitBreaker::NewStub(NewChannel(service_.target()));
+  Surroundings around_ = {.worker_id = "w1", .clock = {}, .signal = {}};
+  std::vector<std::unique_ptr<Cell>> cells_;
+  ReportBatcher batcher_{stub_.get(), "w1", &around_.signal};
+};
+
+TEST_F(ReportBatcherTest, NothingGoesOutWithoutAStream) {
+  MakeRuns(1);
+  EXPECT_EQ(batcher_.Pump(std::chrono::steady_clock::now(), true), SteadyTime::max());
+  batcher_.SetConnected(true);
+  ASSERT_TRUE(PumpUntil([&] { return service_.batches().size() == 1; }));
+}
+
+TEST_F(ReportBatcherTest, NothingToSendIsNoBatch) {
+  batcher_.SetConnected(true);
+  batcher_.Pump(std::chrono::steady_clock::now(), true);
+  batcher_.Finish(std::chrono::steady_clock::now() + std::chrono::seconds(20));
+  EXPECT_THAT(service_.batches(), IsEmpty());
+}
+
+TEST_F(ReportBatcherTest, ManyRunsGoInSeveralBatches) {
+  batcher_.SetConnected(true);
+  MakeRuns(3500);
+  ASSERT_TRUE(PumpUntil([&] { return service_.runs().size() == 3500; }));
+  EXPECT_THAT(Sizes(), SizeIs(4));
+  EXPECT_THAT(Sizes(), Each(Le(1000)));
+}
+
+TEST_F(ReportBatcherTest, OneBatchIsUnderWayAtATime) {
+  batcher_.SetConnected(true);
+  service_.Hang();
+  MakeRuns(1);
+  ASSERT_TRUE(PumpUntil([&] { return service_.batches().size() == 1; }));
+  MakeRuns(1);
+  EXPECT_EQ(batcher_.Pump(std::chrono::steady_clock::now(), true), SteadyTime::max());
+  EXPECT_THAT(service_.batches(), SizeIs(1));
+  service_.Release();
+  EXPECT_TRUE(PumpUntil([&] { return service_.batches().size() == 2; }));
+}
+
+TEST_F(ReportBatcherTest, BatchesComeAtLeastAMillisecondApart) {
+  batcher_.SetConnected(true);
+  MakeRuns(1);
+  const SteadyTime start = std::chrono::steady_clock::now();
+  batcher_.Pump(start, true);
+  ASSERT_TRUE(Eventually([&] { return service_.batches().size() == 1; }));
+  MakeRuns(1);
+  ASSERT_TRUE(Eventually([&] { return batcher_.Pump(start, true) != SteadyTime::max(); }));
+  EXPECT_EQ(batcher_.Pump(start, true), start + std::chrono::milliseconds(1));
+}
+
+TEST_F(ReportBatcherTest, WhatIsKeptIsBounded) {
+  batcher_.SetConnected(true);
+  constexpr size_t kRounds = 10;
+  for (size_t round = 1; round <= kRounds; ++round) {
+    MakeRuns(4000);
+    ASSERT_TRUE(PumpUntil([&] { return service_.runs().size() == round * 4000; }));
+  }
+  static_assert(kRounds * 4000 > ReportBatcher::kMaxKeptRuns);
+  const size_t sent = service_.batches().size();
+  batcher_.SetConnected(false);
+  batcher_.SetConnected(true);
+  MakeRuns(1);  // The last.
+  ASSERT_TRUE(PumpUntil([&] { return service_.batches().back().outcomes_size() == 1; }));
+  EXPECT_LE(service_.runs().size() - kRounds * 4000 - 1, ReportBatcher::kMaxKeptRuns);
+  EXPECT_GT(service_.batches().size(), sent + 20);
+  EXPECT_EQ(around_.signal.dropped(), 0);
+}
+
+}  // namespace
+}  // namespace breaker::internal
