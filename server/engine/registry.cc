@@ -297,19 +297,19 @@ void Registry::ApplyPolicies(const KeyView& pattern, Instant now, Changes* chang
   for (size_t i = 0; i < kShards; ++i) {
     Shard& shard = shards_[i];
     MutexLock lock(&shard.mu);
-    shard.ForEach([&](Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu) {
-      const Key& key = entry.breaker.key();
-      if (pattern.service != kAny && pattern.service != key.service) return;
-      if (pattern.operation != kAny && pattern.operation != key.operation) return;
-      shard.MarkDirty(entry);
+    for (Entry* const entry : shard.Entries()) {
+      const Key& key = entry->breaker.key();
+      if (pattern.service != kAny && pattern.service != key.service) continue;
+      if (pattern.operation != kAny && pattern.operation != key.operation) continue;
+      shard.MarkDirty(*entry);
       const bool changed =
-          shard.Run(entry, now, changes, [&](Breaker& breaker, const Context& context) {
+          shard.Run(*entry, now, changes, [&](Breaker& breaker, const Context& context) {
             const PolicyPtr brought = breaker.worker_policy();
             const ResolvedPolicy resolved = Resolve(key, brought);
             return breaker.SetPolicy(resolved.policy, resolved.source, brought, context);
           });
-      if (changed) changes->push_back({key, entry.breaker.View(now)});
-    });
+      if (changed) changes->push_back({key, entry->breaker.View(now)});
+    }
   }
 }
 

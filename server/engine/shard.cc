@@ -17,6 +17,12 @@ void Shard::Init(PermitPool* permits, size_t capacity, char* space, absl::Durati
 
 Entry* Shard::Find(const HashedKey& key) { return entries_->Find(key.view, PlaceOf(key)); }
 
+std::vector<Entry*> Shard::Entries() {
+  std::vector<Entry*> all;
+  entries_->ForEach([&all](Entry& entry) { all.push_back(&entry); });
+  return all;
+}
+
 void Shard::Erase(Entry& entry) {
   permits_->Return(static_cast<int64_t>(entry.breaker.in_flight()));
   Unschedule(entry);

@@ -62,11 +62,7 @@ class alignas(64) Shard {
     return result;
   }
 
-  // Calls visit(Entry&) for each entry.
-  template <typename Visit>
-  void ForEach(Visit visit) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-    entries_->ForEach(visit);
-  }
+  std::vector<Entry*> Entries() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
 
   // Notes that the entry is to be stored.
   void MarkDirty(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
