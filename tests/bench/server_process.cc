@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-
 #include "absl/strings/str_cat.h"
 #include "server/daemon.h"
 #include "server/rpc/server_settings.h"
