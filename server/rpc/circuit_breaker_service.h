@@ -8,6 +8,7 @@
 #include "server/engine/clock.h"
 #include "server/engine/registry.h"
 #include "server/publisher.h"
+#include "server/rpc/arena_allocator.h"
 #include "server/rpc/watch_hub.h"
 
 namespace breaker::server {
@@ -26,7 +27,9 @@ class CircuitBreakerService : public RawWatchService {
  public:
   // None is owned; all must outlive the server.
   CircuitBreakerService(Registry* registry, Publisher* publisher, WatchHub* hub, const Clock* clock)
-      : registry_(registry), publisher_(publisher), hub_(hub), clock_(clock) {}
+      : registry_(registry), publisher_(publisher), hub_(hub), clock_(clock) {
+    SetMessageAllocatorFor_ReportBatch(&batch_messages_);
+  }
 
   grpc::ServerUnaryReactor* Acquire(grpc::CallbackServerContext* context,
                                     const v1::AcquireRequest* request,
@@ -50,6 +53,8 @@ class CircuitBreakerService : public RawWatchService {
   // Runs handle(transitions) -> absl::Status and finishes the call with what it gives.
   template <typename Handle>
   grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context, Handle handle);
+
+  ArenaAllocator<v1::ReportBatchRequest, v1::ReportBatchResponse> batch_messages_;
 
   Registry* const registry_;
   Publisher* const publisher_;
