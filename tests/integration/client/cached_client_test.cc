@@ -145,6 +145,26 @@ TEST_F(CachedClientTest, NoOutcomeIsLostOrCountedTwiceWhenTheDaemonIsKilled) {
   EXPECT_EQ(client.cache_stats().dropped_outcomes, 0);
 }
 
+TEST_F(CachedClientTest, StatesAgreeAgainWithinASecondOfARestart) {
+  Client first(Options("w1"));
+  Follow(first);
+  daemon_.Kill();
+  ASSERT_TRUE(first.Acquire(kKey)->allowed()) << "still believed";
+  daemon_.Restart();
+  const absl::Time listening = absl::Now();
+  ClientOptions asks = Options("w2");
+  asks.mode = Mode::kRemote;
+  Client second(asks);
+  Fail(second, 3);
+
+  EXPECT_TRUE(Eventually([&] { return !first.Acquire(kKey)->allowed(); }));
+
+  const absl::Duration took = absl::Now() - listening;
+  RecordProperty("took", absl::FormatDuration(took));
+  // A second, and as much again for a machine that does something else as well.
+  EXPECT_LT(took, absl::Seconds(2));
+}
+
 TEST_F(CachedClientTest, LocalBreakerStandsInForADaemonThatIsKilled) {
   Client client(Options("w1"));
   Follow(client);
