@@ -80,6 +80,32 @@ void Registry::Erase(Shard& shard, Entry& entry, Changes* changes) {
   size_.fetch_sub(1, std::memory_order_relaxed);
 }
 
+template <typename Act>
+auto Registry::RunIfThere(const KeyView& key, Instant now, Changes* changes, Act act) {
+  const HashedKey hashed(key);
+  Shard& shard = ShardOf(hashed);
+  MutexLock lock(&shard.mu);
+  Entry* const entry = shard.Find(hashed);
+  using Result = decltype(shard.Run(*entry, now, changes, act));
+  if (entry == nullptr) return std::optional<Result>();
+  return std::optional<Result>(shard.Run(*entry, now, changes, act));
+}
+
+template <typename Act>
+absl::StatusOr<BreakerStats> Registry::RunOnExisting(const KeyView& key, Instant now,
+                                                     Changes* changes, Act act) {
+  auto result =
+      RunIfThere(key, now, changes,
+                 [&](Breaker& breaker, const Context& context) -> absl::StatusOr<BreakerStats> {
+                   breaker.Advance(context);
+                   const absl::Status status = act(breaker, context);
+                   if (!status.ok()) return status;
+                   return breaker.Stats(now);
+                 });
+  if (!result.has_value()) return errors::NoSuchBreaker(key);
+  return *std::move(result);
+}
+
 // ---------------------------------------------------------------------------------------------
 // Workers' calls
 
@@ -166,12 +192,7 @@ BatchResult Registry::ReportBatch(uint64_t session, uint64_t sequence,
 
 void Registry::WorkerLeft(absl::string_view worker_id, Instant now, Changes* changes) {
   for (const Key& key : probe_holders_.Leave(worker_id)) {
-    const HashedKey hashed(key);
-    Shard& shard = ShardOf(hashed);
-    MutexLock lock(&shard.mu);
-    Entry* const entry = shard.Find(hashed);
-    if (entry == nullptr) continue;
-    shard.Run(*entry, now, changes, [&](Breaker& breaker, const Context& context) {
+    RunIfThere(key, now, changes, [&](Breaker& breaker, const Context& context) {
       breaker.GiveBackProbes(worker_id, context);
       return true;
     });
@@ -196,32 +217,10 @@ absl::StatusOr<BreakerView> Registry::Subscribe(const KeyView& key, const Policy
 }
 
 std::optional<BreakerView> Registry::View(const KeyView& key, Instant now, Changes* changes) {
-  const HashedKey hashed(key);
-  Shard& shard = ShardOf(hashed);
-  MutexLock lock(&shard.mu);
-  Entry* const entry = shard.Find(hashed);
-  if (entry == nullptr) return std::nullopt;
-  return shard.Run(*entry, now, changes, [&](Breaker& breaker, const Context& context) {
+  return RunIfThere(key, now, changes, [&](Breaker& breaker, const Context& context) {
     breaker.Advance(context);
     return breaker.View(now);
   });
-}
-
-template <typename Act>
-absl::StatusOr<BreakerStats> Registry::RunOnExisting(const KeyView& key, Instant now,
-                                                     Changes* changes, Act act) {
-  const HashedKey hashed(key);
-  Shard& shard = ShardOf(hashed);
-  MutexLock lock(&shard.mu);
-  Entry* const entry = shard.Find(hashed);
-  if (entry == nullptr) return errors::NoSuchBreaker(key);
-  return shard.Run(*entry, now, changes,
-                   [&](Breaker& breaker, const Context& context) -> absl::StatusOr<BreakerStats> {
-                     breaker.Advance(context);
-                     const absl::Status status = act(breaker, context);
-                     if (!status.ok()) return status;
-                     return breaker.Stats(now);
-                   });
 }
 
 absl::StatusOr<BreakerStats> Registry::GetStats(const KeyView& key, Instant now, Changes* changes) {

@@ -153,6 +153,9 @@ class Registry {
 
   // Has memory fetch the breaker as well.
   Shard& ShardOf(const HashedKey& key);
+  // Runs act(breaker, context) and returns its result; nullopt if there is no such breaker.
+  template <typename Act>
+  auto RunIfThere(const KeyView& key, Instant now, Changes* changes, Act act);
   template <typename Act>
   absl::StatusOr<BreakerStats> RunOnExisting(const KeyView& key, Instant now, Changes* changes,
                                              Act act);
