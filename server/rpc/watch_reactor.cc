@@ -30,8 +30,8 @@ WatchReactor* WatchReactor::Start(const Environment& environment) {
     return reactor.get();
   }
   {
-    MutexLock lock(&reactor->mu_);
-    reactor->Send({reactor->heartbeat_});  // tells the interval
+    MutexLock lock(&reactor->mu_);  // tells the interval, unless a tick of the hub just has
+    if (!reactor->is_sending_ && !reactor->ended_) reactor->Send({reactor->heartbeat_});
   }
   reactor->StartRead(&reactor->request_);
   return reactor.get();
