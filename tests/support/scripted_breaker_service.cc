@@ -133,6 +133,15 @@ std::vector<v1::OutcomeRun> ScriptedBreakerService::runs() const {
   return runs;
 }
 
+size_t ScriptedBreakerService::run_count() const {
+  std::lock_guard lock(mu_);
+  size_t count = 0;
+  for (const v1::ReportBatchRequest& batch : batches_) {
+    count += static_cast<size_t>(batch.outcomes_size());
+  }
+  return count;
+}
+
 int ScriptedBreakerService::streams() const {
   std::lock_guard lock(mu_);
   return static_cast<int>(streams_.size());

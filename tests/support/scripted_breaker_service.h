@@ -62,6 +62,7 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
   std::vector<v1::ReportBatchRequest> batches() const;
   // The runs of all batches.
   std::vector<v1::OutcomeRun> runs() const;
+  size_t run_count() const;
   int list_calls() const;
   // Streams that are open.
   int streams() const;

@@ -193,14 +193,15 @@ TEST_F(WatchTest, OneThatNeverReadsHoldsUpNobodyAndIsSentTheLatestStateInTheEnd)
 
   // Far more changes than its window of flow control takes, and than may wait for it.
   constexpr int kRounds = 30;
-  for (int round = 0; round < kRounds; ++round) {
-    for (int i = 0; i < kBreakers; ++i) {
-      daemon_.Acquire(Text<v1::AcquireRequest>("service: 's' operation: '" + std::to_string(i) +
-                                               "' policy { failure_threshold: 1 "
-                                               "minimum_request_count: 1 half_open_max_probes: " +
-                                               std::to_string(round + 1) + " }"));
+  const auto driver = Watch("worker_id: 'driver'");
+  for (int round = 1; round <= kRounds; ++round) {
+    for (v1::Subscription& subscription : *request.mutable_subscribe()) {
+      subscription.mutable_policy()->set_half_open_max_probes(round);
     }
+    ASSERT_TRUE(driver->Send(request));
   }
+  ASSERT_TRUE(Eventually(
+      [&] { return daemon_.GetStats("s", "299").policy().half_open_max_probes() == kRounds; }));
   for (int i = 0; i < kBreakers; ++i) Fail(std::to_string(i));
   const auto open = [](const std::vector<v1::CircuitUpdate>& updates) {
     int count = 0;

@@ -81,7 +81,7 @@ TEST_F(ReportBatcherTest, NothingToSendIsNoBatch) {
 TEST_F(ReportBatcherTest, ManyRunsGoInSeveralBatches) {
   batcher_.SetConnected(true);
   MakeRuns(3500);
-  ASSERT_TRUE(PumpUntil([&] { return service_.runs().size() == 3500; }));
+  ASSERT_TRUE(PumpUntil([&] { return service_.run_count() == 3500; }));
   EXPECT_THAT(Sizes(), SizeIs(4));
   EXPECT_THAT(Sizes(), Each(Le(1000)));
 }
@@ -114,7 +114,7 @@ TEST_F(ReportBatcherTest, WhatIsKeptIsBounded) {
   constexpr size_t kRounds = 10;
   for (size_t round = 1; round <= kRounds; ++round) {
     MakeRuns(4000);
-    ASSERT_TRUE(PumpUntil([&] { return service_.runs().size() == round * 4000; }));
+    ASSERT_TRUE(PumpUntil([&] { return service_.run_count() == round * 4000; }));
   }
   static_assert(kRounds * 4000 > ReportBatcher::kMaxKeptRuns);
   const size_t sent = service_.batches().size();
@@ -122,7 +122,7 @@ TEST_F(ReportBatcherTest, WhatIsKeptIsBounded) {
   batcher_.SetConnected(true);
   MakeRuns(1);  // The last.
   ASSERT_TRUE(PumpUntil([&] { return service_.batches().back().outcomes_size() == 1; }));
-  EXPECT_LE(service_.runs().size() - kRounds * 4000 - 1, ReportBatcher::kMaxKeptRuns);
+  EXPECT_LE(service_.run_count() - kRounds * 4000 - 1, ReportBatcher::kMaxKeptRuns);
   EXPECT_GT(service_.batches().size(), sent + 20);
   EXPECT_EQ(around_.signal.dropped(), 0);
 }
