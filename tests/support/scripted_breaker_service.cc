@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
 #include <thread>
 #include <utility>
 
@@ -133,13 +134,16 @@ std::vector<v1::OutcomeRun> ScriptedBreakerService::runs() const {
   return runs;
 }
 
-size_t ScriptedBreakerService::run_count() const {
+std::vector<int> ScriptedBreakerService::batch_sizes() const {
   std::lock_guard lock(mu_);
-  size_t count = 0;
-  for (const v1::ReportBatchRequest& batch : batches_) {
-    count += static_cast<size_t>(batch.outcomes_size());
-  }
-  return count;
+  std::vector<int> sizes;
+  for (const v1::ReportBatchRequest& batch : batches_) sizes.push_back(batch.outcomes_size());
+  return sizes;
+}
+
+int ScriptedBreakerService::run_count() const {
+  const std::vector<int> sizes = batch_sizes();
+  return std::accumulate(sizes.begin(), sizes.end(), 0);
 }
 
 int ScriptedBreakerService::streams() const {

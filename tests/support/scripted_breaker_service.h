@@ -60,9 +60,11 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
   std::vector<v1::ReportRequest> reports() const;
   std::vector<v1::Subscription> subscriptions() const;
   std::vector<v1::ReportBatchRequest> batches() const;
+  // How many runs each batch had.
+  std::vector<int> batch_sizes() const;
   // The runs of all batches.
   std::vector<v1::OutcomeRun> runs() const;
-  size_t run_count() const;
+  int run_count() const;
   int list_calls() const;
   // Streams that are open.
   int streams() const;

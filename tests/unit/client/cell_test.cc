@@ -360,9 +360,9 @@ TEST_F(CellTest, ThreadsLoseNoOutcome) {
   for (std::thread& thread : threads) thread.join();
   take();
   take();
-  // So many generations may leave a failure without a run to join.
   EXPECT_EQ(counted + around_.signal.dropped(), kThreads * kCalls);
-  EXPECT_LT(around_.signal.dropped(), kCalls / 100);
+  // So many generations may leave some without a run to join.
+  EXPECT_LT(around_.signal.dropped(), kThreads * kCalls / 100);
 }
 
 // ---------------------------------------------------------------------------------------------
