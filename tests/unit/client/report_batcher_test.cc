@@ -113,7 +113,9 @@ TEST_F(ReportBatcherTest, WhatIsKeptIsBounded) {
   batcher_.SetConnected(true);
   MakeRuns(1);  // The last.
   ASSERT_TRUE(PumpUntil([&] { return service_.batch_sizes().back() == 1; }));
-  EXPECT_LE(service_.run_count() - kRounds * 4000 - 1, ReportBatcher::kMaxKeptRuns);
+  // The answer to the last batch may have been under way.
+  EXPECT_LE(service_.run_count() - kRounds * 4000 - 1,
+            ReportBatcher::kMaxKeptRuns + ReportBatcher::kMaxRunsOfABatch);
   EXPECT_GT(service_.batch_sizes().size(), sent + 20);
   EXPECT_EQ(around_.signal.dropped(), 0);
 }
