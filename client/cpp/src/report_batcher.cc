@@ -13,7 +13,6 @@ namespace {
 constexpr auto kBetweenBatches = std::chrono::milliseconds(1);
 constexpr auto kRetryAfter = std::chrono::milliseconds(100);
 constexpr auto kBatchTimeout = std::chrono::seconds(1);
-constexpr auto kKeepFor = std::chrono::minutes(5);
 
 uint64_t RandomSession() {
   std::random_device random;
@@ -50,9 +49,10 @@ struct ReportBatcher::Call {
 };
 
 ReportBatcher::ReportBatcher(v1::CircuitBreaker::Stub* stub, std::string worker_id,
-                             FlushSignal* signal)
+                             FlushSignal* signal, Limits limits)
     : worker_id_(std::move(worker_id)),
       session_id_(RandomSession()),
+      limits_(limits),
       stub_(stub),
       signal_(signal) {}
 
@@ -156,7 +156,7 @@ void ReportBatcher::OnDone(const grpc::Status& status) {
     batch.unsent = true;
     next_ = now + kRetryAfter;
   } else if (!std::exchange(batch.answered, true)) {
-    batch.answered_at = now - kKeepFor;
+    batch.answered_at = now - limits_.age;
     signal_->CountDropped(CountOf(batch.request));
   }
   const bool more = flush_ || FirstUnsent() != nullptr;
@@ -167,8 +167,8 @@ void ReportBatcher::OnDone(const grpc::Status& status) {
 void ReportBatcher::Forget(uint64_t stored_sequence, SteadyTime now) {
   while (!batches_.empty() && batches_.front()->answered && !batches_.front()->unsent) {
     const Batch& oldest = *batches_.front();
-    if (oldest.request.sequence() > stored_sequence && now - oldest.answered_at < kKeepFor &&
-        batches_.size() <= kMaxKeptBatches && kept_runs_ <= kMaxKeptRuns) {
+    if (oldest.request.sequence() > stored_sequence && now - oldest.answered_at < limits_.age &&
+        batches_.size() <= limits_.batches && kept_runs_ <= limits_.runs) {
       return;
     }
     ForgetOldest();

@@ -22,20 +22,27 @@ namespace breaker::internal {
 // batches, one at a time, each again until it is answered. Answered batches are kept until the
 // daemon has stored them, and sent again in their order after the connection was lost.
 //
-// Limits: kMaxKeptBatches, kMaxKeptRuns and five minutes, past which the oldest answered batch is
-// not kept any more. While a batch waits for its answer no other is made: outcomes stay in their
-// cells.
+// Limits: see there; past them the oldest answered batch is not kept any more. While a batch waits
+// for its answer no other is made: outcomes stay in their cells.
 //
 // Batches are sent only while the Watch stream is up, which shares the connection: so its end is
 // known before anything goes out on the next one. Thread-safe, except that Pump is for one thread.
 class ReportBatcher {
  public:
   static constexpr size_t kMaxRunsOfABatch = 1000;
-  static constexpr size_t kMaxKeptBatches = 4096;
-  static constexpr size_t kMaxKeptRuns = 32'768;
+
+  // Of answered batches that wait to be stored.
+  struct Limits {
+    size_t batches = 4096;
+    size_t runs = 32'768;
+    std::chrono::nanoseconds age = std::chrono::minutes(5);
+  };
 
   // Neither is owned; both must outlive the batcher.
-  ReportBatcher(v1::CircuitBreaker::Stub* stub, std::string worker_id, FlushSignal* signal);
+  ReportBatcher(v1::CircuitBreaker::Stub* stub, std::string worker_id, FlushSignal* signal,
+                Limits limits);
+  ReportBatcher(v1::CircuitBreaker::Stub* stub, std::string worker_id, FlushSignal* signal)
+      : ReportBatcher(stub, std::move(worker_id), signal, Limits()) {}
   // Cancels what is under way.
   ~ReportBatcher();
   ReportBatcher(const ReportBatcher&) = delete;
@@ -73,6 +80,7 @@ class ReportBatcher {
   // Constant after construction.
   const std::string worker_id_;
   const uint64_t session_id_;
+  const Limits limits_;
 
   // Not owned.
   v1::CircuitBreaker::Stub* const stub_;

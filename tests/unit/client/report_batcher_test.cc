@@ -15,6 +15,7 @@
 namespace breaker::internal {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::Each;
 using ::testing::IsEmpty;
 using ::testing::Le;
@@ -40,11 +41,33 @@ class ReportBatcherTest : public ::testing::Test {
 
   // Calls Pump, as the client's thread does, until the condition holds.
   template <typename Condition>
-  bool PumpUntil(Condition condition) {
+  static bool PumpUntil(ReportBatcher& batcher, Condition condition) {
     return Eventually([&] {
-      batcher_.Pump(std::chrono::steady_clock::now(), /*flush=*/true);
+      batcher.Pump(std::chrono::steady_clock::now(), /*flush=*/true);
       return condition();
     });
+  }
+  template <typename Condition>
+  bool PumpUntil(Condition condition) {
+    return PumpUntil(batcher_, condition);
+  }
+
+  // Sends ten batches of 40 runs and one of a single run, loses the connection, and gives how many
+  // runs are then sent again.
+  int SentAgain(ReportBatcher::Limits limits) {
+    ReportBatcher batcher(stub_.get(), "w1", &around_.signal, limits);
+    batcher.SetConnected(true);
+    for (int round = 1; round <= 10; ++round) {
+      MakeRuns(40);
+      EXPECT_TRUE(PumpUntil(batcher, [&] { return service_.run_count() == round * 40; }));
+    }
+    MakeRuns(1);  // It goes when all others are answered.
+    EXPECT_TRUE(PumpUntil(batcher, [&] { return service_.run_count() == 401; }));
+    batcher.SetConnected(false);
+    batcher.SetConnected(true);
+    MakeRuns(2);  // The last to come.
+    EXPECT_TRUE(PumpUntil(batcher, [&] { return service_.batch_sizes().back() == 2; }));
+    return service_.run_count() - 401 - 2;
   }
 
   testing::ScriptedBreakerService service_;
@@ -100,24 +123,19 @@ TEST_F(ReportBatcherTest, BatchesComeAtLeastAMillisecondApart) {
   EXPECT_EQ(batcher_.Pump(start, true), start + std::chrono::milliseconds(1));
 }
 
-TEST_F(ReportBatcherTest, WhatIsKeptIsBounded) {
-  batcher_.SetConnected(true);
-  constexpr int kRounds = 10;
-  for (int round = 1; round <= kRounds; ++round) {
-    MakeRuns(4000);
-    ASSERT_TRUE(PumpUntil([&] { return service_.run_count() == round * 4000; }));
-  }
-  static_assert(kRounds * 4000 > ReportBatcher::kMaxKeptRuns);
-  const size_t sent = service_.batch_sizes().size();
-  batcher_.SetConnected(false);
-  batcher_.SetConnected(true);
-  MakeRuns(1);  // The last.
-  ASSERT_TRUE(PumpUntil([&] { return service_.batch_sizes().back() == 1; }));
-  // The answer to the last batch may have been under way.
-  EXPECT_LE(service_.run_count() - kRounds * 4000 - 1,
-            ReportBatcher::kMaxKeptRuns + ReportBatcher::kMaxRunsOfABatch);
-  EXPECT_GT(service_.batch_sizes().size(), sent + 20);
-  EXPECT_EQ(around_.signal.dropped(), 0);
+TEST_F(ReportBatcherTest, WhatIsNotStoredIsSentAgain) { EXPECT_EQ(SentAgain({}), 401); }
+
+TEST_F(ReportBatcherTest, RunsThatAreKeptAreBounded) {
+  EXPECT_EQ(SentAgain({.runs = 100}), 81) << "two batches of 40, and the one after them";
+}
+
+TEST_F(ReportBatcherTest, BatchesThatAreKeptAreBounded) {
+  // The answer to the single run may or may not have come.
+  EXPECT_THAT(SentAgain({.batches = 3}), AnyOf(81, 121));
+}
+
+TEST_F(ReportBatcherTest, NothingIsKeptForLongerThanItsTime) {
+  EXPECT_LE(SentAgain({.age = std::chrono::nanoseconds(0)}), 1);
 }
 
 }  // namespace
