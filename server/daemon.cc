@@ -61,7 +61,7 @@ absl::Status Daemon::Load() {
   writer.snapshot_interval = options_.snapshot_interval;
   writer.restore_policy = [this](const StoredPolicy& stored) {
     Changes none;  // a policy that comes before every breaker changes none
-    registry_->SetPolicy(stored.key, stored.policy, clock_->Now(), &none);
+    registry_->RestorePolicy(stored.key, stored.policy, stored.updated_at, clock_->Now(), &none);
   };
   writer_ = std::make_unique<StoreWriter>(&store_, registry_.get(), clock_, std::move(writer));
   writer_->Start(epoch);
@@ -73,6 +73,8 @@ absl::Status Daemon::Serve() {
   publisher_ = std::make_unique<Publisher>(writer_.get(), hub_.get());
   circuit_breaker_service_ = std::make_unique<CircuitBreakerService>(
       registry_.get(), publisher_.get(), hub_.get(), clock_);
+  admin_service_ =
+      std::make_unique<AdminService>(registry_.get(), writer_.get(), publisher_.get(), clock_);
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -80,7 +82,7 @@ absl::Status Daemon::Serve() {
   grpc::ServerBuilder builder;
   builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(circuit_breaker_service_.get());
-  builder.RegisterService(&admin_service_);
+  builder.RegisterService(admin_service_.get());
   ApplyServerSettings(&builder);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port_ == 0) {

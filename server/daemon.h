@@ -10,10 +10,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "breaker/v1/admin.grpc.pb.h"
 #include "server/engine/clock.h"
 #include "server/engine/registry.h"
 #include "server/publisher.h"
+#include "server/rpc/admin_service.h"
 #include "server/rpc/circuit_breaker_service.h"
 #include "server/rpc/watch_hub.h"
 #include "server/store/rocksdb_store.h"
@@ -78,7 +78,7 @@ class Daemon {
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<Ticker> ticker_;
   std::unique_ptr<CircuitBreakerService> circuit_breaker_service_;
-  v1::BreakerAdmin::CallbackService admin_service_;  // answers UNIMPLEMENTED
+  std::unique_ptr<AdminService> admin_service_;
   std::unique_ptr<grpc::Server> server_;
 };
 

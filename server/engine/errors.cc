@@ -20,7 +20,7 @@ absl::Status NotOverridden(const KeyView& key) {
 
 absl::Status NoSuchPolicy(const KeyView& key) {
   return absl::NotFoundError(
-      absl::StrCat("no policy is set for ", key.service, "/", key.operation));
+      absl::StrCat("no policy is set for ", key.service, "/", key.operation, " by SetPolicy"));
 }
 
 absl::Status TooManyBreakers(const KeyView& key, size_t max_breakers) {

@@ -13,6 +13,7 @@ namespace breaker::server {
 
 inline constexpr size_t kMaxNameBytes = 128;  // service, operation
 inline constexpr size_t kMaxWorkerIdBytes = 128;
+inline constexpr size_t kMaxNoteBytes = 256;  // reason and actor of an override
 inline constexpr size_t kMaxErrorLabelBytes = 64;  // longer ones are cut
 
 inline constexpr uint32_t kMaxProbes = 1000;          // half_open_max_probes
@@ -23,6 +24,8 @@ inline constexpr size_t kMaxRunsPerBatch = 10'000;
 // Sessions of which a breaker knows what it has counted, between two snapshots. Past that a batch
 // that is sent again after a crash may count twice.
 inline constexpr size_t kMaxAppliedRuns = 10'000;
+
+inline constexpr absl::Duration kMaxOverrideTtl = absl::Hours(24 * 365);
 
 // Of every duration in a policy.
 inline constexpr absl::Duration kMaxPolicyDuration = absl::Hours(24 * 365);

@@ -275,9 +275,14 @@ ResolvedPolicy Registry::Resolve(const KeyView& key, const PolicyPtr& worker_pol
 }
 
 void Registry::SetPolicy(const Key& key, const Policy& policy, Instant now, Changes* changes) {
+  RestorePolicy(key, policy, now.wall, now, changes);
+}
+
+void Registry::RestorePolicy(const Key& key, const Policy& policy, WallTime updated_at, Instant now,
+                             Changes* changes) {
   {
     MutexLock lock(&policies_mu_);
-    policies_.Set(key, std::make_shared<const Policy>(policy));
+    policies_.Set(key, std::make_shared<const Policy>(policy), updated_at);
   }
   ApplyPolicies(key, now, changes);
 }
@@ -291,25 +296,49 @@ absl::Status Registry::DeletePolicy(const KeyView& key, Instant now, Changes* ch
   return absl::OkStatus();
 }
 
+void Registry::SetFilePolicies(const absl::btree_map<Key, Policy>& policies, Instant now,
+                               Changes* changes) {
+  std::vector<Key> changed;
+  {
+    MutexLock lock(&policies_mu_);
+    changed = policies_.ReplaceFile(policies, now.wall);
+  }
+  for (const Key& key : changed) ApplyPolicies(key, now, changes);
+}
+
+std::vector<OperatorPolicy> Registry::Policies() {
+  MutexLock lock(&policies_mu_);
+  return policies_.All();
+}
+
 void Registry::ApplyPolicies(const KeyView& pattern, Instant now, Changes* changes) {
   // A breaker created meanwhile has read the new table, or is seen here.
+  if (pattern.operation != kAny) {
+    const HashedKey hashed(pattern);
+    Shard& shard = ShardOf(hashed);
+    MutexLock lock(&shard.mu);
+    if (Entry* const entry = shard.Find(hashed)) ApplyPolicy(shard, *entry, now, changes);
+    return;
+  }
   for (size_t i = 0; i < kShards; ++i) {
     Shard& shard = shards_[i];
     MutexLock lock(&shard.mu);
     for (Entry* const entry : shard.Entries()) {
-      const Key& key = entry->breaker.key();
-      if (pattern.service != kAny && pattern.service != key.service) continue;
-      if (pattern.operation != kAny && pattern.operation != key.operation) continue;
-      shard.MarkDirty(*entry);
-      const bool changed =
-          shard.Run(*entry, now, changes, [&](Breaker& breaker, const Context& context) {
-            const PolicyPtr brought = breaker.worker_policy();
-            const ResolvedPolicy resolved = Resolve(key, brought);
-            return breaker.SetPolicy(resolved.policy, resolved.source, brought, context);
-          });
-      if (changed) changes->push_back({key, entry->breaker.View(now)});
+      if (pattern.service != kAny && pattern.service != entry->breaker.key().service) continue;
+      ApplyPolicy(shard, *entry, now, changes);
     }
   }
+}
+
+void Registry::ApplyPolicy(Shard& shard, Entry& entry, Instant now, Changes* changes) {
+  shard.MarkDirty(entry);
+  const bool changed =
+      shard.Run(entry, now, changes, [&](Breaker& breaker, const Context& context) {
+        const PolicyPtr brought = breaker.worker_policy();
+        const ResolvedPolicy resolved = Resolve(breaker.key(), brought);
+        return breaker.SetPolicy(resolved.policy, resolved.source, brought, context);
+      });
+  if (changed) changes->push_back({entry.breaker.key(), entry.breaker.View(now)});
 }
 
 absl::StatusOr<BreakerStats> Registry::SetOverride(const KeyView& key, const Override& override,

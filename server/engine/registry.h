@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -107,6 +108,9 @@ class Registry {
   // it matches; its key may be (service, "*") or ("*", "*").
   void SetPolicy(const Key& key, const Policy& policy, Instant now, Changes* changes);
   absl::Status DeletePolicy(const KeyView& key, Instant now, Changes* changes);
+  // Replaces all policies of the policy file.
+  void SetFilePolicies(const absl::btree_map<Key, Policy>& policies, Instant now, Changes* changes);
+  std::vector<OperatorPolicy> Policies();
   absl::StatusOr<BreakerStats> SetOverride(const KeyView& key, const Override& override,
                                            Instant now, Changes* changes);
   absl::StatusOr<BreakerStats> ClearOverride(const KeyView& key, Instant now, Changes* changes);
@@ -125,6 +129,10 @@ class Registry {
 
   // Which batches have been applied. What of them is stored is for the store's writer to say.
   Sessions& sessions() { return sessions_; }
+
+  // Puts in a policy that was saved when it was set, at `updated_at`.
+  void RestorePolicy(const Key& key, const Policy& policy, WallTime updated_at, Instant now,
+                     Changes* changes);
 
   // Puts a saved breaker in, unless there is one by that key. RESOURCE_EXHAUSTED past max_breakers.
   absl::Status Restore(BreakerSnapshot snapshot, Instant now);
@@ -159,7 +167,10 @@ class Registry {
   template <typename Act>
   absl::StatusOr<BreakerStats> RunOnExisting(const KeyView& key, Instant now, Changes* changes,
                                              Act act);
+  // Has breakers that the key of a policy stands for follow what the policies now say.
   void ApplyPolicies(const KeyView& pattern, Instant now, Changes* changes);
+  void ApplyPolicy(Shard& shard, Entry& entry, Instant now, Changes* changes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
 
   const size_t max_breakers_;
   PermitPool permits_;

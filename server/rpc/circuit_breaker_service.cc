@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/engine/errors.h"
 #include "server/rpc/convert.h"
-#include "server/rpc/grpc_status.h"
+#include "server/rpc/unary.h"
 #include "server/rpc/validate.h"
 #include "server/rpc/watch_reactor.h"
 
@@ -38,25 +38,10 @@ absl::Status CheckListStats(const v1::ListStatsRequest& request) {
 
 }  // namespace
 
-template <typename Handle>
-grpc::ServerUnaryReactor* CircuitBreakerService::Run(grpc::CallbackServerContext* context,
-                                                     Handle handle) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  Changes changes;
-  const absl::Status status = handle(&changes);
-  if (changes.empty()) {
-    reactor->Finish(ToGrpcStatus(status));
-  } else {
-    publisher_->Publish(std::move(changes),
-                        [reactor, status] { reactor->Finish(ToGrpcStatus(status)); });
-  }
-  return reactor;
-}
-
 grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerContext* context,
                                                          const v1::AcquireRequest* request,
                                                          v1::AcquireResponse* response) {
-  return Run(context, [&](Changes* changes) -> absl::Status {
+  return RunUnary(context, publisher_, [&](Changes* changes) -> absl::Status {
     const absl::StatusOr<KeyView> key = KeyFrom(*request);
     if (!key.ok()) return key.status();
     if (absl::Status status = CheckWorkerId(request->worker_id()); !status.ok()) return status;
@@ -78,7 +63,7 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* CircuitBreakerService::Report(grpc::CallbackServerContext* context,
                                                         const v1::ReportRequest* request,
                                                         v1::ReportResponse* response) {
-  return Run(context, [&](Changes* changes) -> absl::Status {
+  return RunUnary(context, publisher_, [&](Changes* changes) -> absl::Status {
     const absl::StatusOr<KeyView> key = KeyFrom(*request);
     if (!key.ok()) return key.status();
     const absl::StatusOr<CallReport> report = CallReportFrom(*request);
@@ -94,7 +79,7 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Report(grpc::CallbackServerCont
 grpc::ServerUnaryReactor* CircuitBreakerService::ReportBatch(grpc::CallbackServerContext* context,
                                                              const v1::ReportBatchRequest* request,
                                                              v1::ReportBatchResponse* response) {
-  return Run(context, [&](Changes* changes) -> absl::Status {
+  return RunUnary(context, publisher_, [&](Changes* changes) -> absl::Status {
     const absl::StatusOr<OutcomeBatch> batch = OutcomeBatchFrom(*request);
     if (!batch.ok()) return batch.status();
     ToProto(registry_->ReportBatch(batch->session, batch->sequence, batch->runs, clock_->Now(),
@@ -112,7 +97,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* CircuitBreakerServi
 grpc::ServerUnaryReactor* CircuitBreakerService::GetStats(grpc::CallbackServerContext* context,
                                                           const v1::GetStatsRequest* request,
                                                           v1::CircuitStats* response) {
-  return Run(context, [&](Changes* changes) -> absl::Status {
+  return RunUnary(context, publisher_, [&](Changes* changes) -> absl::Status {
     const absl::StatusOr<KeyView> key = KeyFrom(*request);
     if (!key.ok()) return key.status();
     const absl::StatusOr<BreakerStats> stats = registry_->GetStats(*key, clock_->Now(), changes);
@@ -125,7 +110,7 @@ grpc::ServerUnaryReactor* CircuitBreakerService::GetStats(grpc::CallbackServerCo
 grpc::ServerUnaryReactor* CircuitBreakerService::ListStats(grpc::CallbackServerContext* context,
                                                            const v1::ListStatsRequest* request,
                                                            v1::ListStatsResponse* response) {
-  return Run(context, [&](Changes* changes) -> absl::Status {
+  return RunUnary(context, publisher_, [&](Changes* changes) -> absl::Status {
     if (absl::Status status = CheckListStats(*request); !status.ok()) return status;
     const absl::StatusOr<std::optional<Key>> start = PageStartFrom(request->page_token());
     if (!start.ok()) return start.status();

@@ -3,7 +3,6 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include "absl/status/status.h"
 #include "breaker/v1/breaker.grpc.pb.h"
 #include "server/engine/clock.h"
 #include "server/engine/registry.h"
@@ -50,10 +49,6 @@ class CircuitBreakerService : public RawWatchService {
       grpc::CallbackServerContext* context) override;
 
  private:
-  // Runs handle(transitions) -> absl::Status and finishes the call with what it gives.
-  template <typename Handle>
-  grpc::ServerUnaryReactor* Run(grpc::CallbackServerContext* context, Handle handle);
-
   ArenaAllocator<v1::ReportBatchRequest, v1::ReportBatchResponse> batch_messages_;
 
   Registry* const registry_;

@@ -24,6 +24,7 @@ static_assert(static_cast<int>(Outcome::kIgnored) == v1::IGNORED);
 static_assert(static_cast<int>(Cause::kReset) == v1::Transition::RESET);
 static_assert(static_cast<int>(Disposition::kUnknownPermit) == v1::ReportResponse::UNKNOWN_PERMIT);
 static_assert(static_cast<int>(PolicySource::kOperator) == v1::CircuitStats::OPERATOR);
+static_assert(static_cast<int>(PolicyOrigin::kApi) == v1::PolicyEntry::API);
 static_assert(static_cast<int>(FailureCounting::kWindowed) == v1::Policy::WINDOWED);
 static_assert(static_cast<int>(Override::Mode::kForcedClosed) == v1::Override::FORCED_CLOSED);
 
@@ -104,6 +105,48 @@ absl::StatusOr<KeyView> CheckKey(absl::string_view service, absl::string_view op
   status.Update(CheckName("operation", operation));
   if (!status.ok()) return status;
   return KeyView{service, operation};
+}
+
+absl::StatusOr<KeyView> CheckPolicyKey(absl::string_view service, absl::string_view operation) {
+  if (service == kAny && operation != kAny) {
+    return errors::InvalidField("operation", absl::StrCat("\"", operation, "\""),
+                                "\"*\", as it must be where service is");
+  }
+  return CheckKey(service, operation);
+}
+
+absl::StatusOr<Override> OverrideFrom(const v1::SetOverrideRequest& request, WallTime now) {
+  Override override;
+  absl::Status status = CheckNote("reason", request.reason());
+  status.Update(CheckNote("actor", request.actor()));
+  if (request.mode() == v1::Override::FORCED_OPEN ||
+      request.mode() == v1::Override::FORCED_CLOSED) {
+    override.mode = static_cast<Override::Mode>(request.mode());
+  } else {
+    status.Update(errors::InvalidField("mode", absl::StrCat(request.mode()),
+                                       "FORCED_OPEN (1) or FORCED_CLOSED (2)"));
+  }
+  for (const auto& [field, name] :
+       {std::pair("service", &request.service()), std::pair("operation", &request.operation())}) {
+    // Many at a time would be many breakers to clear again, each by itself.
+    if (*name == kAny)
+      status.Update(errors::InvalidField(field, "\"*\"", "the name of one breaker"));
+  }
+  if (request.has_ttl()) {
+    const absl::StatusOr<absl::Duration> ttl = DurationFrom("ttl", request.ttl());
+    status.Update(ttl.status());
+    if (ttl.ok() && (*ttl <= absl::ZeroDuration() || *ttl > kMaxOverrideTtl)) {
+      status.Update(errors::InvalidField(
+          "ttl", absl::FormatDuration(*ttl),
+          absl::StrCat("in (0, ", absl::FormatDuration(kMaxOverrideTtl), "]")));
+    } else if (ttl.ok()) {
+      override.expires_at = now + *ttl;
+    }
+  }
+  if (!status.ok()) return status;
+  override.reason = request.reason();
+  override.actor = request.actor();
+  return override;
 }
 
 absl::StatusOr<Policy> PolicyFrom(const v1::Policy& proto) {
@@ -295,6 +338,14 @@ void ToProto(const Policy& policy, v1::Policy* proto) {
   proto->set_minimum_failing_workers(policy.minimum_failing_workers);
   SetDuration(policy.recovery_ramp, proto->mutable_recovery_ramp());
   proto->set_shadow(policy.shadow);
+}
+
+void ToProto(const OperatorPolicy& policy, v1::PolicyEntry* proto) {
+  proto->set_service(policy.key.service);
+  proto->set_operation(policy.key.operation);
+  ToProto(*policy.policy, proto->mutable_policy());
+  SetTimestamp(policy.updated_at, proto->mutable_updated_at());
+  proto->set_origin(static_cast<v1::PolicyEntry::Origin>(policy.origin));
 }
 
 void ToProto(const BreakerStats& stats, v1::CircuitStats* proto) {

@@ -9,12 +9,14 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "breaker/v1/admin.pb.h"
 #include "breaker/v1/breaker.pb.h"
 #include "server/engine/breaker.h"
 #include "server/engine/change.h"
 #include "server/engine/key.h"
 #include "server/engine/outcome_run.h"
 #include "server/engine/policy.h"
+#include "server/engine/policy_table.h"
 
 namespace breaker::server {
 
@@ -24,6 +26,13 @@ namespace breaker::server {
 // Borrows from the request.
 template <typename Request>
 absl::StatusOr<KeyView> KeyFrom(const Request& request);
+
+// The same, where the name of a policy is meant: (service, "*") and ("*", "*") stand for many.
+template <typename Request>
+absl::StatusOr<KeyView> PolicyKeyFrom(const Request& request);
+
+// The override that an operator asks for at `now`.
+absl::StatusOr<Override> OverrideFrom(const v1::SetOverrideRequest& request, WallTime now);
 
 // Fields that are not set take the built-in defaults.
 absl::StatusOr<Policy> PolicyFrom(const v1::Policy& policy);
@@ -48,6 +57,7 @@ void ToProto(const BatchResult& result, v1::ReportBatchResponse* response);
 void ToProto(const ReportResult& result, v1::ReportResponse* response);
 void ToProto(const BreakerStats& stats, v1::CircuitStats* proto);
 void ToProto(const Policy& policy, v1::Policy* proto);
+void ToProto(const OperatorPolicy& policy, v1::PolicyEntry* proto);
 void ToProto(const Key& key, const BreakerView& view, const std::optional<Transition>& transition,
              v1::CircuitUpdate* proto);
 void SetDuration(absl::Duration from, google::protobuf::Duration* to);
@@ -57,10 +67,16 @@ inline v1::CircuitState ToProto(State state) { return static_cast<v1::CircuitSta
 // ---------------------------------------------------------------------------------------------
 
 absl::StatusOr<KeyView> CheckKey(absl::string_view service, absl::string_view operation);
+absl::StatusOr<KeyView> CheckPolicyKey(absl::string_view service, absl::string_view operation);
 
 template <typename Request>
 absl::StatusOr<KeyView> KeyFrom(const Request& request) {
   return CheckKey(request.service(), request.operation());
+}
+
+template <typename Request>
+absl::StatusOr<KeyView> PolicyKeyFrom(const Request& request) {
+  return CheckPolicyKey(request.service(), request.operation());
 }
 
 }  // namespace breaker::server

@@ -46,6 +46,10 @@ absl::Status CheckWorkerId(absl::string_view value) {
   return CheckText("worker_id", value, 0, kMaxWorkerIdBytes);
 }
 
+absl::Status CheckNote(absl::string_view field, absl::string_view value) {
+  return CheckText(field, value, 0, kMaxNoteBytes);
+}
+
 absl::string_view CutUtf8(absl::string_view text, size_t bytes) {
   if (text.size() <= bytes) return text;
   const auto continues = [&](size_t i) {

@@ -15,6 +15,9 @@ absl::Status CheckName(absl::string_view field, absl::string_view value);
 // At most 128 bytes of the same; may be empty.
 absl::Status CheckWorkerId(absl::string_view value);
 
+// What an operator says of what they do: at most 256 bytes of the same; may be empty.
+absl::Status CheckNote(absl::string_view field, absl::string_view value);
+
 // As much of `text` as fits into `bytes` without cutting a UTF-8 character in two.
 absl::string_view CutUtf8(absl::string_view text, size_t bytes);
 

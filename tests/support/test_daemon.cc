@@ -33,6 +33,7 @@ void TestDaemon::Start() {
   }
   daemon_ = *std::move(daemon);
   stub_ = v1::CircuitBreaker::NewStub(NewChannel());
+  admin_ = v1::BreakerAdmin::NewStub(NewChannel());
 }
 
 void TestDaemon::Restart() {

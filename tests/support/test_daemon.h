@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "breaker/v1/admin.grpc.pb.h"
 #include "breaker/v1/breaker.grpc.pb.h"
 #include "server/daemon.h"
 #include "server/engine/clock.h"
@@ -26,6 +27,7 @@ class TestDaemon {
   // A connection of its own.
   std::shared_ptr<grpc::Channel> NewChannel() const;
   v1::CircuitBreaker::Stub& stub() { return *stub_; }
+  v1::BreakerAdmin::Stub& admin() { return *admin_; }
 
   // The calls of the contract, which must succeed.
   v1::AcquireResponse Acquire(const v1::AcquireRequest& request);
@@ -40,6 +42,7 @@ class TestDaemon {
   server::DaemonOptions options_;
   std::unique_ptr<server::Daemon> daemon_;
   std::unique_ptr<v1::CircuitBreaker::Stub> stub_;
+  std::unique_ptr<v1::BreakerAdmin::Stub> admin_;
 };
 
 }  // namespace breaker::testing

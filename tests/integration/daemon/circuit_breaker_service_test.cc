@@ -1,6 +1,5 @@
 // The wire contract against a whole daemon: what each rpc answers, and what it refuses.
 
-#include "breaker/v1/admin.grpc.pb.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/messages.h"
@@ -206,15 +205,6 @@ TEST_F(CircuitBreakerServiceTest, ListFiltersByServiceAndState) {
   ASSERT_TRUE(ListStatus("service: 'other'").ok());
   ASSERT_EQ(page_.stats_size(), 1);
   EXPECT_EQ(page_.stats(0).state(), v1::CLOSED);
-}
-
-TEST_F(CircuitBreakerServiceTest, OperatorsRpcsAreUnimplemented) {
-  grpc::ClientContext admin_context;
-  v1::ListPoliciesResponse policies;
-  EXPECT_EQ(v1::BreakerAdmin::NewStub(daemon_.NewChannel())
-                ->ListPolicies(&admin_context, {}, &policies)
-                .error_code(),
-            grpc::StatusCode::UNIMPLEMENTED);
 }
 
 TEST(CircuitBreakerServiceLimitsTest, BigPageEndsEarlyRatherThanOutgrowAClient) {

@@ -73,7 +73,7 @@ TEST_F(RegistryOperatorsTest, APolicyTakesEffectAtOnceOnAllThatItMatches) {
   EXPECT_TRUE(registry_.DeletePolicy(kCharge, clock_.Now(), &changes_).ok());
   EXPECT_EQ(Stats(kCharge).policy->failure_threshold, 12u);
   EXPECT_EQ(registry_.DeletePolicy(kCharge, clock_.Now(), &changes_).message(),
-            "no policy is set for payments/charge");
+            "no policy is set for payments/charge by SetPolicy");
 }
 
 TEST_F(RegistryOperatorsTest, APolicyAppliesToBreakersThatComeLater) {
