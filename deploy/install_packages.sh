@@ -6,7 +6,7 @@ set -euo pipefail
 
 packages=(
   build-essential ca-certificates cmake ninja-build mold pkg-config
-  libabsl-dev libcli11-dev libgrpc++-dev libprotobuf-dev librocksdb-dev
+  libabsl-dev libcli11-dev libgrpc++-dev libprotobuf-dev librocksdb-dev libyaml-cpp-dev
   protobuf-compiler protobuf-compiler-grpc
 )
 if [[ "${1:-}" == tests || "${1:-}" == bench ]]; then

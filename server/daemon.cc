@@ -56,6 +56,12 @@ absl::Status Daemon::Load() {
   registry.permit_epoch = epoch.ok() ? *epoch : RandomEpoch();
   registry.seed = registry.permit_epoch.secret + registry.permit_epoch.number;
   registry_ = std::make_unique<Registry>(registry);
+  if (!options_.policies.empty()) {
+    Changes none;  // no breaker is there yet
+    const absl::Status status =
+        ApplyPolicyFile(options_.policies, registry_.get(), clock_->Now(), &none).status();
+    if (!status.ok()) return status;
+  }
 
   StoreWriterOptions writer;
   writer.snapshot_interval = options_.snapshot_interval;
@@ -91,6 +97,10 @@ absl::Status Daemon::Serve() {
                      ": the address is in use or not one of this machine (--listen)"));
   }
   ticker_ = std::make_unique<Ticker>(registry_.get(), publisher_.get(), clock_);
+  if (!options_.policies.empty()) {
+    policy_watcher_ = std::make_unique<PolicyWatcher>(options_.policies, registry_.get(),
+                                                      publisher_.get(), clock_);
+  }
   server_->GetHealthCheckService()->SetServingStatus(v1::CircuitBreaker::service_full_name(), true);
   Log(LogLevel::kInfo, "listening", {{"address", BoundAddress(options_.listen, port_)}});
   return absl::OkStatus();
@@ -105,12 +115,17 @@ void Daemon::Shutdown() {
     server_->Wait();
     server_.reset();
   }
+  policy_watcher_.reset();
   ticker_.reset();
   if (writer_ != nullptr) {
     writer_->Stop();
     Log(LogLevel::kInfo, "stopped", {{"breakers", absl::StrCat(registry_->size())}});
     writer_.reset();
   }
+}
+
+void Daemon::ReloadPolicies() {
+  if (policy_watcher_ != nullptr) policy_watcher_->Reload();
 }
 
 Daemon::~Daemon() { Shutdown(); }

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "server/engine/clock.h"
 #include "server/engine/registry.h"
+#include "server/policy_watcher.h"
 #include "server/publisher.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/circuit_breaker_service.h"
@@ -32,6 +33,7 @@ struct DaemonOptions {
   int64_t max_permits = 1'000'000;
   absl::Duration idle_ttl = absl::Hours(24);  // 0 = never
   absl::Duration watch_heartbeat = absl::Seconds(1);
+  std::string policies;  // a file; empty = none
   absl::Duration drain_timeout = absl::Seconds(10);
 };
 
@@ -55,6 +57,10 @@ class Daemon {
   // thread at a time.
   void Shutdown();
 
+  // Has the policy file read again, soon; a no-op without one. Thread-safe between Start and
+  // Shutdown.
+  void ReloadPolicies();
+
   // The port that was opened.
   int port() const { return port_; }
 
@@ -77,6 +83,7 @@ class Daemon {
   std::unique_ptr<WatchHub> hub_;
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<Ticker> ticker_;
+  std::unique_ptr<PolicyWatcher> policy_watcher_;
   std::unique_ptr<CircuitBreakerService> circuit_breaker_service_;
   std::unique_ptr<AdminService> admin_service_;
   std::unique_ptr<grpc::Server> server_;

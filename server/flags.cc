@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "server/policy_file.h"
 
 namespace breaker::server {
 namespace {
@@ -71,6 +72,16 @@ void AddDuration(CLI::App& app, const std::string& name, absl::Duration& value,
       });
 }
 
+int CheckPolicies(const std::string& path) {
+  const auto policies = ReadPolicies(path);
+  if (!policies.ok()) {
+    std::cerr << policies.status().message() << "\n";
+    return 1;
+  }
+  std::cout << path << ": " << policies->size() << " policies, all right\n";
+  return 0;
+}
+
 }  // namespace
 
 ParsedFlags ParseFlags(int argc, const char* const* argv) {
@@ -102,6 +113,11 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
               "Forget a closed breaker that was not used for so long; 0 = never");
   AddDuration(app, "watch_heartbeat", options.watch_heartbeat, absl::Milliseconds(10),
               "How long a Watch stream is silent at most");
+  AddText(app, "policies", "FILE", options.policies,
+          "Policies of breakers, in YAML; read again when it changes and at SIGHUP");
+  std::string check_policies;
+  app.add_option("--check_policies", check_policies, "Say whether such a file is right, and end")
+      ->type_name("FILE");
   AddDuration(app, "drain_timeout", options.drain_timeout, absl::ZeroDuration(),
               "How long calls under way may take to end after SIGTERM");
 
@@ -114,6 +130,10 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     std::cerr << "breakerd: " << error.what() << "\nRun breakerd --help for the flags.\n";
     parsed.exit_status = kUsageError;
+    return parsed;
+  }
+  if (!check_policies.empty()) {
+    parsed.exit_status = CheckPolicies(check_policies);
     return parsed;
   }
   parsed.options = options;

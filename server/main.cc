@@ -1,4 +1,4 @@
-// breakerd: flags, daemon, wait for a signal, drain.
+// breakerd: flags, daemon, wait for a signal to stop, drain.
 
 #include <signal.h>
 
@@ -16,11 +16,10 @@ int main(int argc, char** argv) {
   if (!flags.options.has_value()) return flags.exit_status;
 
   // Blocked before any thread starts, so that the signals come to sigwait below and nowhere else.
-  sigset_t stop_signals;
-  sigemptyset(&stop_signals);
-  sigaddset(&stop_signals, SIGTERM);
-  sigaddset(&stop_signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   // A limit on the size of files is a disk fault like any other, and no reason to die.
   signal(SIGXFSZ, SIG_IGN);
@@ -34,11 +33,11 @@ int main(int argc, char** argv) {
   }
 
   int signal = 0;
-  sigwait(&stop_signals, &signal);
+  while (sigwait(&signals, &signal) == 0 && signal == SIGHUP) (*daemon)->ReloadPolicies();
   breaker::server::Log(breaker::server::LogLevel::kInfo, "stopping",
                        {{"signal", strsignal(signal)}});
   // A second signal ends the process at once: what had to be stored has been.
-  pthread_sigmask(SIG_UNBLOCK, &stop_signals, nullptr);
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
   (*daemon)->Shutdown();
   return 0;
 }

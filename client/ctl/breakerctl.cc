@@ -1,28 +1,33 @@
 // breakerctl: asks breakerd, and guards shell commands with its circuits.
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "CLI/CLI.hpp"
 #include "client/cpp/src/convert.h"
 #include "client/ctl/commands.h"
-#include "client/ctl/policy_text.h"
+#include "server/policy_file.h"
+#include "server/rpc/policy_text.h"
 
 namespace breaker::ctl {
 namespace {
 
 constexpr char kFooter[] = R"(
-S/O names a breaker by service and operation; the first '/' parts them.
+S/O names a breaker by service and operation; the first '/' parts them. Where
+many can be meant, S/'*' is a whole service and '*/*' is everything.
 
 Exit status:
   0   done
   1   error, such as a breaker that does not exist
-  2   wrong usage
-  69  breakerd is unavailable (stats, list)
+  2   wrong usage, or a question that was not answered with yes
+  69  breakerd is unavailable (all but exec)
   75  the circuit refused the command (exec); it did not run
   exec otherwise ends as its command does, by the same exit status or signal;
   126 and 127 are a command that cannot be run or is not there.)";
@@ -51,10 +56,42 @@ void AddKey(CLI::App& command, Key& key) {
       ->required();
 }
 
+absl::Duration ParseDuration(const std::string& option, const std::string& text) {
+  absl::Duration duration;
+  if (!absl::ParseDuration(text, &duration) || duration <= absl::ZeroDuration()) {
+    throw CLI::ValidationError(option + ": '" + text + "' is not a duration such as 2s");
+  }
+  return duration;
+}
+
+v1::Policy ParseSettings(const std::vector<std::string>& settings) {
+  v1::Policy policy;
+  for (const std::string& setting : settings) {
+    const absl::Status parsed = server::ParsePolicy(setting, policy);
+    if (!parsed.ok()) throw CLI::ValidationError(std::string(parsed.message()));
+  }
+  return policy;
+}
+
+void AddJson(CLI::App& command, bool& json) { command.add_flag("--json", json, "As JSON"); }
+
+void AddYes(CLI::App& command, bool& yes) {
+  command.add_flag("--yes", yes, "Do not ask where many breakers are meant");
+}
+
+std::string Example(const std::string& text) { return "\nExample:\n  " + text; }
+
 std::string HostName() {
   char host[256] = {};
   gethostname(host, sizeof(host) - 1);
   return host;
+}
+
+// Who is at the keyboard.
+std::string UserAtHost() {
+  const char* const user = getenv("USER");
+  return (user == nullptr ? std::string("uid ") + std::to_string(getuid()) : user) + "@" +
+         HostName();
 }
 
 const std::map<std::string, v1::CircuitState> kStates = {
@@ -62,14 +99,204 @@ const std::map<std::string, v1::CircuitState> kStates = {
 const std::map<std::string, OnDaemonUnavailable> kChoices = {{"allow", OnDaemonUnavailable::kAllow},
                                                              {"deny", OnDaemonUnavailable::kDeny}};
 
+// ---------------------------------------------------------------------------------------------
+// The commands, one function each: it adds the command, with options that live as long as the
+// command does, and has `run` do it once it is parsed.
+
+using Run = std::function<int()>;
+
+void AddStats(CLI::App& app, const Daemon& daemon, Run& run) {
+  struct Options {
+    Key key;
+    bool json = false;
+  };
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("stats", "Shows all about one breaker");
+  command->footer(Example("breakerctl stats payments/charge"));
+  AddKey(*command, options->key);
+  AddJson(*command, options->json);
+  command->callback([=, &daemon, &run] {
+    run = [=, &daemon] { return Stats(daemon, options->key, options->json); };
+  });
+}
+
+void AddList(CLI::App& app, const Daemon& daemon, Run& run) {
+  struct Options {
+    std::string service;
+    std::vector<v1::CircuitState> states;
+    bool json = false;
+  };
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("list", "Shows the breakers, one on a line");
+  command->footer(Example("breakerctl list --state OPEN --state HALF_OPEN"));
+  command->add_option("--service", options->service, "Only those of this service");
+  command->add_option("--state", options->states, "Only those in this state; may be given again")
+      ->expected(1)
+      ->take_all()
+      ->transform(CLI::CheckedTransformer(kStates, CLI::ignore_case))
+      ->option_text("CLOSED|OPEN|HALF_OPEN");
+  AddJson(*command, options->json);
+  command->callback([=, &daemon, &run] {
+    run = [=, &daemon] { return List(daemon, options->service, options->states, options->json); };
+  });
+}
+
+void AddWatch(CLI::App& app, const Daemon& daemon, Run& run) {
+  struct Options {
+    std::vector<std::string> names;
+    bool json = false;
+  };
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("watch", "Shows every change, a line each, as it happens");
+  command->footer(
+      Example("breakerctl watch --json | jq -r 'select(.state == \"OPEN\") | .service'"));
+  command->add_option("S/O", options->names, "The breakers; all of them if none is given");
+  AddJson(*command, options->json);
+  command->callback([=, &daemon, &run] {
+    std::vector<Key> keys;
+    for (const std::string& name : options->names) keys.push_back(ParseKey(name));
+    run = [=, &daemon] { return Watch(daemon, keys, options->json); };
+  });
+}
+
+void AddOperation(CLI::App& app, const Daemon& daemon, Run& run, Action action,
+                  const std::string& name, const std::string& help, const std::string& example) {
+  const auto options = std::make_shared<OperateOptions>();
+  options->action = action;
+  options->actor = UserAtHost();
+  CLI::App* command = app.add_subcommand(name, help);
+  command->footer(Example("breakerctl " + name + " " + example));
+  AddKey(*command, options->key);
+  if (action == Action::kOpen || action == Action::kClose) {
+    command->add_option_function<std::string>(
+        "--ttl", [=](const std::string& text) { options->ttl = ParseDuration("--ttl", text); },
+        "For how long; until it is cleared, if not given");
+    command->add_option("--reason", options->reason, "Why, for the history");
+    command->add_option("--actor", options->actor, "Who, for the history")->capture_default_str();
+  }
+  AddYes(*command, options->yes);
+  command->callback(
+      [=, &daemon, &run] { run = [=, &daemon] { return Operate(daemon, *options); }; });
+}
+
+void AddPolicy(CLI::App& app, const Daemon& daemon, Run& run) {
+  struct Options {
+    Key key;
+    std::vector<std::string> settings;
+    std::string file;
+    bool json = false;
+    bool yes = false;
+  };
+  const auto options = std::make_shared<Options>();
+  CLI::App* policy = app.add_subcommand("policy", "Shows and sets operators' policies");
+  policy->require_subcommand(1);
+  policy->footer(Example("breakerctl policy export > policies.yaml"));
+
+  CLI::App* list = policy->add_subcommand("list", "Shows those that are set, one on a line");
+  list->footer(Example("breakerctl policy list"));
+  AddJson(*list, options->json);
+  list->callback(
+      [=, &daemon, &run] { run = [=, &daemon] { return PolicyList(daemon, options->json); }; });
+
+  CLI::App* get = policy->add_subcommand("get", "Shows one, every field on a line");
+  get->footer(Example("breakerctl policy get payments/charge"));
+  AddKey(*get, options->key);
+  AddJson(*get, options->json);
+  get->callback([=, &daemon, &run] {
+    run = [=, &daemon] { return PolicyGet(daemon, options->key, options->json); };
+  });
+
+  CLI::App* set = policy->add_subcommand(
+      "set", "Sets one: set S/O NAME=VALUE...; or all of a file: set --file FILE");
+  set->footer(
+      Example("breakerctl policy set payments/charge failure_threshold=3 "
+              "recovery_timeout=20s\n"
+              "  breakerctl policy set --file policies.yaml"));
+  CLI::Option* key = set->add_option_function<std::string>(
+      "S/O", [=](const std::string& name) { options->key = ParseKey(name); },
+      "The breaker; S/'*' = its whole service, '*/*' = everything");
+  CLI::Option* settings =
+      set->add_option("NAME=VALUE", options->settings, "Fields; the others take their defaults");
+  CLI::Option* file =
+      set->add_option("--file", options->file, "A file such as export writes")->excludes(key);
+  AddYes(*set, options->yes);
+  set->callback([=, &daemon, &run] {
+    std::vector<v1::SetPolicyRequest> policies;
+    if (file->count() > 0) {
+      auto read = server::ReadPolicies(options->file);
+      if (!read.ok()) throw CLI::ValidationError(std::string(read.status().message()));
+      policies = *std::move(read);
+    } else {
+      if (key->count() == 0 || settings->count() == 0) {
+        throw CLI::ValidationError("policy set takes S/O NAME=VALUE..., or --file FILE");
+      }
+      v1::SetPolicyRequest& request = policies.emplace_back();
+      request.set_service(options->key.service);
+      request.set_operation(options->key.operation);
+      *request.mutable_policy() = ParseSettings(options->settings);
+    }
+    run = [=, &daemon] { return PolicySet(daemon, policies, options->yes); };
+  });
+
+  CLI::App* remove = policy->add_subcommand("delete", "Takes one away that was set");
+  remove->footer(Example("breakerctl policy delete payments/charge"));
+  AddKey(*remove, options->key);
+  AddYes(*remove, options->yes);
+  remove->callback([=, &daemon, &run] {
+    run = [=, &daemon] { return PolicyDelete(daemon, options->key, options->yes); };
+  });
+
+  CLI::App* exported = policy->add_subcommand(
+      "export", "Writes all as a file for set --file, or breakerd --policies");
+  exported->footer(Example("breakerctl policy export > policies.yaml"));
+  exported->callback([&daemon, &run] { run = [&daemon] { return PolicyExport(daemon); }; });
+}
+
+// `command` is what follows the first "--".
+CLI::App* AddExec(CLI::App& app, const Daemon& daemon, const std::vector<std::string>& command,
+                  Run& run) {
+  struct Options {
+    ExecOptions exec;
+    std::vector<std::string> settings;
+  };
+  const auto options = std::make_shared<Options>();
+  options->exec.worker_id = HostName();
+  CLI::App* exec = app.add_subcommand(
+      "exec", "Runs a command if the circuit lets it: exec S/O [options] -- COMMAND [ARG...]");
+  exec->footer(kExecFooter);
+  AddKey(*exec, options->exec.key);
+  exec->add_option("--fallback", options->exec.fallback,
+                   "Shell command to run instead when refused");
+  exec->add_option("--worker_id", options->exec.worker_id, "Who asks; quorum counts distinct ones")
+      ->capture_default_str();
+  exec->add_option("--on_daemon_unavailable", options->exec.on_daemon_unavailable,
+                   "What becomes of the command when breakerd is away (default allow)")
+      ->transform(CLI::CheckedTransformer(kChoices))
+      ->option_text("allow|deny");
+  exec->add_option("--policy", options->settings,
+                   "NAME=VALUE[,NAME=VALUE...], fields of the circuit's policy; may be given again")
+      ->expected(1)
+      ->take_all();
+  exec->callback([=, &daemon, &run] {
+    const v1::Policy policy = ParseSettings(options->settings);
+    if (!options->settings.empty()) options->exec.policy = internal::FromProto(policy);
+    options->exec.command = command;
+    run = [=, &daemon] { return Exec(daemon, options->exec); };
+  });
+  return exec;
+}
+
 int Main(int argc, char** argv) {
   // What follows the first "--" belongs to the guarded command, byte by byte.
   char** const end = argv + argc;
   char** const separator =
       std::find_if(argv, end, [](const char* arg) { return std::string(arg) == "--"; });
+  std::vector<std::string> guarded;
+  if (separator != end) guarded.assign(separator + 1, end);
 
   Daemon daemon;
-  CLI::App app("Asks breakerd, and guards shell commands with its circuits.", "breakerctl");
+  CLI::App app("Asks and operates breakerd, and guards shell commands with its circuits.",
+               "breakerctl");
   app.get_formatter()->column_width(38);
   app.require_subcommand(1);
   app.fallthrough();
@@ -79,61 +306,30 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option_function<std::string>(
          "--timeout",
-         [&daemon](const std::string& text) {
-           if (!absl::ParseDuration(text, &daemon.timeout) ||
-               daemon.timeout <= absl::ZeroDuration()) {
-             throw CLI::ValidationError("--timeout: '" + text + "' is not a duration such as 2s");
-           }
-         },
+         [&daemon](const std::string& text) { daemon.timeout = ParseDuration("--timeout", text); },
          "How long breakerd may take to answer")
       ->default_str(absl::FormatDuration(daemon.timeout));
 
-  Key key;
-  bool json = false;
-  CLI::App* stats = app.add_subcommand("stats", "Shows all about one breaker");
-  AddKey(*stats, key);
-  stats->add_flag("--json", json, "As JSON");
-
-  std::string service;
-  std::vector<v1::CircuitState> states;
-  CLI::App* list = app.add_subcommand("list", "Shows the breakers, one on a line");
-  list->add_option("--service", service, "Only those of this service");
-  list->add_option("--state", states, "Only those in this state; may be given again")
-      ->expected(1)
-      ->take_all()
-      ->transform(CLI::CheckedTransformer(kStates, CLI::ignore_case))
-      ->option_text("CLOSED|OPEN|HALF_OPEN");
-  list->add_flag("--json", json, "As JSON");
-
-  ExecOptions options;
-  options.worker_id = HostName();
-  v1::Policy policy;
-  CLI::App* exec = app.add_subcommand(
-      "exec", "Runs a command if the circuit lets it: exec S/O [options] -- COMMAND [ARG...]");
-  exec->footer(kExecFooter);
-  AddKey(*exec, options.key);
-  exec->add_option("--fallback", options.fallback, "Shell command to run instead when refused");
-  exec->add_option("--worker_id", options.worker_id, "Who asks; quorum counts distinct ones")
-      ->capture_default_str();
-  exec->add_option("--on_daemon_unavailable", options.on_daemon_unavailable,
-                   "What becomes of the command when breakerd is away (default allow)")
-      ->transform(CLI::CheckedTransformer(kChoices))
-      ->option_text("allow|deny");
-  std::vector<std::string> settings;
-  exec->add_option("--policy", settings,
-                   "NAME=VALUE[,NAME=VALUE...], fields of the circuit's policy; may be given again")
-      ->expected(1)
-      ->take_all();
+  Run run;
+  AddList(app, daemon, run);
+  AddStats(app, daemon, run);
+  AddWatch(app, daemon, run);
+  AddOperation(app, daemon, run, Action::kOpen, "open", "Forces a circuit open",
+               "payments/charge --ttl 10m --reason 'provider says so'");
+  AddOperation(app, daemon, run, Action::kClose, "close", "Forces a circuit closed",
+               "payments/charge --ttl 10m --reason 'false alarm'");
+  AddOperation(app, daemon, run, Action::kAuto, "auto", "Ends what open and close have forced",
+               "'payments/*'");
+  AddOperation(app, daemon, run, Action::kReset, "reset", "Starts a breaker anew, closed",
+               "payments/charge");
+  AddOperation(app, daemon, run, Action::kDelete, "delete", "Forgets a breaker and its history",
+               "payments/charge");
+  AddPolicy(app, daemon, run);
+  CLI::App* exec = AddExec(app, daemon, guarded, run);
 
   try {
     app.parse(static_cast<int>(separator - argv), argv);
-    for (const std::string& setting : settings) {
-      const absl::Status parsed = ParsePolicy(setting, policy);
-      if (!parsed.ok()) throw CLI::ValidationError(std::string(parsed.message()));
-    }
-    if (!settings.empty()) options.policy = internal::FromProto(policy);
-    if (separator != end) options.command.assign(separator + 1, end);
-    if (options.command.empty() == exec->parsed()) {
+    if (guarded.empty() == exec->parsed()) {
       throw CLI::ValidationError("-- COMMAND goes with exec, and with nothing else");
     }
   } catch (const CLI::Success& done) {
@@ -142,10 +338,7 @@ int Main(int argc, char** argv) {
     std::cerr << "breakerctl: " << error.what() << "\nRun breakerctl --help.\n";
     return kUsage;
   }
-
-  if (stats->parsed()) return Stats(daemon, key, json);
-  if (list->parsed()) return List(daemon, service, states, json);
-  return Exec(daemon, options);
+  return run();
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "breaker/client.h"
+#include "breaker/v1/admin.pb.h"
 #include "breaker/v1/breaker.pb.h"
 
 namespace breaker::ctl {
@@ -32,6 +33,30 @@ int Stats(const Daemon& daemon, const Key& key, bool json);
 // One line for each breaker.
 int List(const Daemon& daemon, const std::string& service,
          const std::vector<v1::CircuitState>& states, bool json);
+
+// One line for each change of these breakers, or of all if there are none, for as long as the
+// daemon sends them.
+int Watch(const Daemon& daemon, const std::vector<Key>& keys, bool json);
+
+// What operators do to a breaker, or, where the key is (service, "*") or ("*", "*"), to all that
+// there are; that is asked for first, unless `yes`.
+enum class Action { kOpen, kClose, kAuto, kReset, kDelete };
+struct OperateOptions {
+  Action action = Action::kAuto;
+  Key key;
+  std::optional<absl::Duration> ttl;  // of kOpen and kClose, as the next two
+  std::string reason;
+  std::string actor;
+  bool yes = false;
+};
+int Operate(const Daemon& daemon, const OperateOptions& options);
+
+// The policies that operators have set, in a file or by these commands.
+int PolicyList(const Daemon& daemon, bool json);
+int PolicyGet(const Daemon& daemon, const Key& key, bool json);
+int PolicySet(const Daemon& daemon, const std::vector<v1::SetPolicyRequest>& policies, bool yes);
+int PolicyDelete(const Daemon& daemon, const Key& key, bool yes);
+int PolicyExport(const Daemon& daemon);
 
 struct ExecOptions {
   Key key;

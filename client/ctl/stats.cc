@@ -6,8 +6,8 @@
 #include "absl/time/time.h"
 #include "client/cpp/src/convert.h"
 #include "client/ctl/commands.h"
-#include "client/ctl/policy_text.h"
 #include "client/ctl/remote.h"
+#include "server/rpc/policy_text.h"
 
 namespace breaker::ctl {
 namespace {
@@ -31,19 +31,11 @@ void Line(const std::string& name, const std::string& value) {
   std::cout << "  " << std::left << std::setw(14) << name << value << "\n";
 }
 
-void PrintOverride(const v1::Override& override) {
-  Line("override", absl::StrCat(v1::Override::Mode_Name(override.mode()), " by ", override.actor(),
-                                ": ", override.reason(),
-                                override.has_expires_at()
-                                    ? absl::StrCat(" (ends ", Relative(override.expires_at()), ")")
-                                    : ""));
-}
-
 void Print(const v1::CircuitStats& stats) {
   std::cout << stats.service() << "/" << stats.operation() << " is "
             << v1::CircuitState_Name(stats.state()) << " (generation " << stats.generation()
             << ")\n";
-  if (stats.has_override()) PrintOverride(stats.override());
+  if (stats.has_override()) Line("override", OverrideInWords(stats.override()));
   if (stats.has_next_attempt_time()) {
     Line("next attempt", absl::StrCat(Relative(stats.next_attempt_time()), ", ",
                                       Instant(stats.next_attempt_time())));
@@ -83,7 +75,7 @@ void Print(const v1::CircuitStats& stats) {
   }
 
   std::cout << "policy, " << SourceInWords(stats.policy_source()) << "\n";
-  for (const auto& [name, value] : PolicyFields(stats.policy())) {
+  for (const auto& [name, value] : server::PolicyFields(stats.policy())) {
     std::cout << "  " << std::left << std::setw(29) << name << value << "\n";
   }
 }

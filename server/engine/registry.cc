@@ -296,14 +296,15 @@ absl::Status Registry::DeletePolicy(const KeyView& key, Instant now, Changes* ch
   return absl::OkStatus();
 }
 
-void Registry::SetFilePolicies(const absl::btree_map<Key, Policy>& policies, Instant now,
-                               Changes* changes) {
+size_t Registry::SetFilePolicies(const absl::btree_map<Key, Policy>& policies, Instant now,
+                                 Changes* changes) {
   std::vector<Key> changed;
   {
     MutexLock lock(&policies_mu_);
     changed = policies_.ReplaceFile(policies, now.wall);
   }
   for (const Key& key : changed) ApplyPolicies(key, now, changes);
+  return changed.size();
 }
 
 std::vector<OperatorPolicy> Registry::Policies() {

@@ -108,8 +108,9 @@ class Registry {
   // it matches; its key may be (service, "*") or ("*", "*").
   void SetPolicy(const Key& key, const Policy& policy, Instant now, Changes* changes);
   absl::Status DeletePolicy(const KeyView& key, Instant now, Changes* changes);
-  // Replaces all policies of the policy file.
-  void SetFilePolicies(const absl::btree_map<Key, Policy>& policies, Instant now, Changes* changes);
+  // Replaces all policies of the policy file. Gives how many are not what they were.
+  size_t SetFilePolicies(const absl::btree_map<Key, Policy>& policies, Instant now,
+                         Changes* changes);
   std::vector<OperatorPolicy> Policies();
   absl::StatusOr<BreakerStats> SetOverride(const KeyView& key, const Override& override,
                                            Instant now, Changes* changes);

@@ -1,4 +1,4 @@
-#include "client/ctl/policy_text.h"
+#include "server/rpc/policy_text.h"
 
 #include <cstdint>
 
@@ -8,14 +8,16 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
-#include "client/cpp/src/convert.h"
+#include "google/protobuf/util/time_util.h"
+#include "server/rpc/convert.h"
 
-namespace breaker::ctl {
+namespace breaker::server {
 namespace {
 
 using google::protobuf::Descriptor;
 using google::protobuf::EnumDescriptor;
 using google::protobuf::FieldDescriptor;
+using google::protobuf::util::TimeUtil;
 
 std::string FieldNames() {
   std::vector<std::string> names;
@@ -64,7 +66,12 @@ std::string SetField(const FieldDescriptor& field, absl::string_view value, v1::
     default: {  // The contract's only messages in a Policy are durations.
       absl::Duration duration;
       if (!absl::ParseDuration(value, &duration)) return "a duration such as 30s or 500ms";
-      reflection->MutableMessage(&policy, &field)->CopyFrom(internal::ToProto(duration));
+      // What no Duration can hold is past every bound of a policy too.
+      constexpr absl::Duration kMost = absl::Seconds(int64_t{TimeUtil::kDurationMaxSeconds});
+      if (absl::AbsDuration(duration) > kMost) return "in the range of a Duration";
+      google::protobuf::Duration proto;
+      SetDuration(duration, &proto);
+      reflection->MutableMessage(&policy, &field)->CopyFrom(proto);
       return "";
     }
   }
@@ -84,29 +91,33 @@ std::string FormatField(const FieldDescriptor& field, const v1::Policy& policy) 
     default: {
       google::protobuf::Duration duration;
       duration.CopyFrom(reflection->GetMessage(policy, &field));
-      return absl::FormatDuration(internal::FromProto(duration));
+      return absl::FormatDuration(absl::Seconds(duration.seconds()) +
+                                  absl::Nanoseconds(duration.nanos()));
     }
   }
 }
 
 }  // namespace
 
+absl::Status SetPolicyField(absl::string_view name, absl::string_view value, v1::Policy& policy) {
+  const FieldDescriptor* field = v1::Policy::descriptor()->FindFieldByName(std::string(name));
+  if (field == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("policy has no field '", name, "'; it has ", FieldNames()));
+  }
+  const std::string allowed = SetField(*field, value, policy);
+  if (allowed.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("policy.", name, ": '", value, "' is not ", allowed));
+}
+
 absl::Status ParsePolicy(absl::string_view text, v1::Policy& policy) {
   for (const absl::string_view setting : absl::StrSplit(text, ',')) {
     const std::pair<absl::string_view, absl::string_view> parts =
         absl::StrSplit(setting, absl::MaxSplits('=', 1));
-    const absl::string_view name = absl::StripAsciiWhitespace(parts.first);
-    const absl::string_view value = absl::StripAsciiWhitespace(parts.second);
-    const FieldDescriptor* field = v1::Policy::descriptor()->FindFieldByName(std::string(name));
-    if (field == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("policy has no field '", name, "'; it has ", FieldNames()));
-    }
-    const std::string allowed = SetField(*field, value, policy);
-    if (!allowed.empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("policy.", name, ": '", value, "' is not ", allowed));
-    }
+    const absl::Status status = SetPolicyField(absl::StripAsciiWhitespace(parts.first),
+                                               absl::StripAsciiWhitespace(parts.second), policy);
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }
@@ -121,4 +132,4 @@ std::vector<std::pair<std::string, std::string>> PolicyFields(const v1::Policy& 
   return texts;
 }
 
-}  // namespace breaker::ctl
+}  // namespace breaker::server

@@ -1,9 +1,9 @@
-#include "client/ctl/policy_text.h"
+#include "server/rpc/policy_text.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace breaker::ctl {
+namespace breaker::server {
 namespace {
 
 using ::testing::AllOf;
@@ -68,4 +68,4 @@ TEST(PolicyTextTest, WritesWhatItReads) {
 }
 
 }  // namespace
-}  // namespace breaker::ctl
+}  // namespace breaker::server
