@@ -58,9 +58,11 @@ absl::Status Daemon::Load() {
   registry_ = std::make_unique<Registry>(registry);
   if (!options_.policies.empty()) {
     Changes none;  // no breaker is there yet
-    const absl::Status status =
-        ApplyPolicyFile(options_.policies, registry_.get(), clock_->Now(), &none).status();
-    if (!status.ok()) return status;
+    const absl::StatusOr<size_t> policies =
+        ApplyPolicyFile(options_.policies, registry_.get(), clock_->Now(), &none);
+    if (!policies.ok()) return policies.status();
+    Log(LogLevel::kInfo, "policies_loaded",
+        {{"file", options_.policies}, {"count", absl::StrCat(*policies)}});
   }
 
   StoreWriterOptions writer;

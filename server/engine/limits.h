@@ -13,7 +13,7 @@ namespace breaker::server {
 
 inline constexpr size_t kMaxNameBytes = 128;  // service, operation
 inline constexpr size_t kMaxWorkerIdBytes = 128;
-inline constexpr size_t kMaxNoteBytes = 256;  // reason and actor of an override
+inline constexpr size_t kMaxNoteBytes = 256;       // reason and actor of an override
 inline constexpr size_t kMaxErrorLabelBytes = 64;  // longer ones are cut
 
 inline constexpr uint32_t kMaxProbes = 1000;          // half_open_max_probes

@@ -74,10 +74,10 @@ TEST_F(OperateTest, WhoDidItIsFilledIn) {
 }
 
 TEST_F(OperateTest, ResetClosesAndDeleteForgets) {
-  EXPECT_EQ(Run({"exec", "s/o", "--policy=failure_threshold=1,minimum_request_count=1", "--",
-                 "false"})
-                ->Wait(),
-            1);
+  EXPECT_EQ(
+      Run({"exec", "s/o", "--policy=failure_threshold=1,minimum_request_count=1", "--", "false"})
+          ->Wait(),
+      1);
   EXPECT_EQ(Out({"reset", "s/o"}), "s/o is CLOSED\n");
   EXPECT_EQ(Out({"delete", "s/o"}), "s/o is deleted\n");
   EXPECT_EQ(Run({"stats", "s/o"})->Wait(), 1);
@@ -172,22 +172,20 @@ TEST_F(OperateTest, WatchSaysEveryChangeOnALine) {
 
 TEST_F(OperateTest, WithoutTheDaemonEveryCommandSaysSo) {
   daemon_.Kill();
-  for (const Args& args : {Args{"open", "s/o"}, Args{"close", "s/o"}, Args{"auto", "s/o"},
-                           Args{"reset", "s/o"}, Args{"delete", "s/o"}, Args{"open", "s/*"},
-                           Args{"policy", "list"}, Args{"policy", "get", "s/o"},
-                           Args{"policy", "set", "s/o", "shadow=true"},
-                           Args{"policy", "delete", "s/o"}, Args{"policy", "export"},
-                           Args{"watch"}}) {
+  for (const Args& args :
+       {Args{"open", "s/o"}, Args{"close", "s/o"}, Args{"auto", "s/o"}, Args{"reset", "s/o"},
+        Args{"delete", "s/o"}, Args{"open", "s/*"}, Args{"policy", "list"},
+        Args{"policy", "get", "s/o"}, Args{"policy", "set", "s/o", "shadow=true"},
+        Args{"policy", "delete", "s/o"}, Args{"policy", "export"}, Args{"watch"}}) {
     EXPECT_EQ(Run(args)->Wait(), 69) << args.front();
   }
 }
 
 TEST_F(OperateTest, EveryCommandHasHelpWithAnExample) {
-  for (const Args& args :
-       {Args{"list"}, Args{"stats"}, Args{"watch"}, Args{"open"}, Args{"close"}, Args{"auto"},
-        Args{"reset"}, Args{"delete"}, Args{"policy"}, Args{"policy", "list"},
-        Args{"policy", "get"}, Args{"policy", "set"}, Args{"policy", "delete"},
-        Args{"policy", "export"}, Args{"exec"}}) {
+  for (const Args& args : {Args{"list"}, Args{"stats"}, Args{"watch"}, Args{"open"}, Args{"close"},
+                           Args{"auto"}, Args{"reset"}, Args{"delete"}, Args{"policy"},
+                           Args{"policy", "list"}, Args{"policy", "get"}, Args{"policy", "set"},
+                           Args{"policy", "delete"}, Args{"policy", "export"}, Args{"exec"}}) {
     Args help = args;
     help.push_back("--help");
     EXPECT_THAT(Out(help), HasSubstr("\n  breakerctl " + args.front()));

@@ -17,8 +17,8 @@
 namespace breaker {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::DaemonProcess;
+using ::testing::HasSubstr;
 using testing::Subprocess;
 
 class PoliciesTest : public ::testing::Test {
@@ -41,7 +41,8 @@ class PoliciesTest : public ::testing::Test {
   const std::string file_ = dir_.path() + "/policies.yaml";
 };
 
-constexpr char kRight[] = "policies: [{service: s, operation: o, policy: {failure_threshold: 2}}]\n";
+constexpr char kRight[] =
+    "policies: [{service: s, operation: o, policy: {failure_threshold: 2}}]\n";
 constexpr char kWrong[] =
     "policies:\n- {service: s, operation: p}\n- {service: s, operation: o, policy: {shadow: 7}}\n";
 
@@ -74,9 +75,8 @@ TEST_F(PoliciesTest, HangupWithoutAFileIsNoReasonToStop) {
 
 TEST_F(PoliciesTest, ADaemonDoesNotStartWithAWrongFile) {
   Write(kWrong);
-  const auto daemon =
-      Run({BREAKERD_PATH, "--listen=127.0.0.1:0", "--data_dir=" + dir_.path() + "/data",
-           "--policies=" + file_});
+  const auto daemon = Run({BREAKERD_PATH, "--listen=127.0.0.1:0",
+                           "--data_dir=" + dir_.path() + "/data", "--policies=" + file_});
   EXPECT_EQ(daemon->Wait(), 1);
   EXPECT_THAT(daemon->err(), HasSubstr("policies.yaml:3: policy.shadow"));
 }

@@ -39,7 +39,8 @@ TEST(FlagsTest, DefaultsAreThoseOfTheOptions) {
 TEST(FlagsTest, EachFlagIsRead) {
   const ParsedFlags parsed =
       Parse({"--listen=0.0.0.0:1", "--data_dir=/d", "--durability=disk", "--snapshot_interval=20ms",
-             "--max_breakers=7", "--max_permits=0", "--idle_ttl=0", "--drain_timeout=1m"});
+             "--max_breakers=7", "--max_permits=0", "--idle_ttl=0", "--drain_timeout=1m",
+             "--policies=/p.yaml"});
   ASSERT_TRUE(parsed.options.has_value());
   EXPECT_EQ(parsed.options->listen, "0.0.0.0:1");
   EXPECT_EQ(parsed.options->data_dir, "/d");
@@ -49,6 +50,7 @@ TEST(FlagsTest, EachFlagIsRead) {
   EXPECT_EQ(parsed.options->max_permits, 0);
   EXPECT_EQ(parsed.options->idle_ttl, absl::ZeroDuration());
   EXPECT_EQ(parsed.options->drain_timeout, absl::Minutes(1));
+  EXPECT_EQ(parsed.options->policies, "/p.yaml");
 }
 
 TEST(FlagsTest, EnvironmentCountsWhereTheCommandLineIsSilent) {

@@ -31,13 +31,12 @@ std::string WithPolicy(const std::string& fields) {
 }
 
 TEST(PolicyFileTest, ReadsEveryTypeOfField) {
-  const auto policies = Parse(
-      "# comment\n" + WithPolicy("    failure_threshold: 3  # why\n"
-                                 "    recovery_timeout: 1m30s\n"
-                                 "    expected_response_time: 500ms\n"
-                                 "    failure_rate_threshold: 0.5\n"
-                                 "    failure_counting: WINDOWED\n"
-                                 "    shadow: true\n"));
+  const auto policies = Parse("# comment\n" + WithPolicy("    failure_threshold: 3  # why\n"
+                                                         "    recovery_timeout: 1m30s\n"
+                                                         "    expected_response_time: 500ms\n"
+                                                         "    failure_rate_threshold: 0.5\n"
+                                                         "    failure_counting: WINDOWED\n"
+                                                         "    shadow: true\n"));
   ASSERT_EQ(policies.size(), 1u);
   EXPECT_EQ(policies[0].service(), "s");
   EXPECT_EQ(policies[0].operation(), "o");
@@ -100,8 +99,9 @@ TEST(PolicyFileTest, ErrorsOfTheShapeNameTheLineToo) {
 }
 
 TEST(PolicyFileTest, WhatIsWrittenIsReadAgain) {
-  auto policies = Parse(WithPolicy("    failure_threshold: 3\n    failure_rate_threshold: 0.1\n"
-                                   "    recovery_timeout: 1.5s\n    failure_counting: windowed\n"));
+  auto policies =
+      Parse(WithPolicy("    failure_threshold: 3\n    failure_rate_threshold: 0.1\n"
+                       "    recovery_timeout: 1.5s\n    failure_counting: windowed\n"));
   v1::SetPolicyRequest odd;
   odd.set_service("*");
   odd.set_operation("*");

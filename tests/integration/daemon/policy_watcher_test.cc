@@ -23,8 +23,8 @@ void Write(const fs::path& path, const std::string& text) { std::ofstream(path) 
 
 // A file in which s/o opens after so many failures.
 std::string Threshold(int failures) {
-  return absl::StrCat("policies: [{service: s, operation: o, policy: {failure_threshold: ",
-                      failures, "}}]\n");
+  return absl::StrCat(
+      "policies: [{service: s, operation: o, policy: {failure_threshold: ", failures, "}}]\n");
 }
 
 class PolicyWatcherTest : public ::testing::Test {
@@ -34,8 +34,7 @@ class PolicyWatcherTest : public ::testing::Test {
     options.policies = path;
     daemon_ = std::make_unique<TestDaemon>(&clock_, options);
     watcher_ = std::make_unique<Watcher>(
-        daemon_->NewChannel(),
-        Text<v1::WatchRequest>("subscribe { service: 's' operation: 'o' }"));
+        daemon_->NewChannel(), Text<v1::WatchRequest>("subscribe { service: 's' operation: 'o' }"));
   }
   // Waits until who watches s/o has heard of this.
   bool HearsOf(uint32_t failures) {
