@@ -12,7 +12,7 @@ packages=(
 if [[ "${1:-}" == tests || "${1:-}" == bench ]]; then
   packages+=(
     ccache clang-14 clang-format-14 libbenchmark-dev libgmock-dev libgtest-dev nlohmann-json3-dev
-    bsdextrautils curl git procps python3
+    bsdextrautils curl git procps python3 zsh
   )
 fi
 if [[ "${1:-}" == bench ]]; then

@@ -13,6 +13,7 @@
 #include "CLI/CLI.hpp"
 #include "client/cpp/src/convert.h"
 #include "client/ctl/commands.h"
+#include "client/ctl/completion.h"
 #include "server/policy_file.h"
 #include "server/rpc/policy_text.h"
 
@@ -26,7 +27,7 @@ many can be meant, S/'*' is a whole service and '*/*' is everything.
 Exit status:
   0   done
   1   error, such as a breaker that does not exist
-  2   wrong usage, or a question that was not answered with yes
+  2   wrong usage (top without a terminal too), or a question that was not answered with yes
   69  breakerd is unavailable (all but exec)
   75  the circuit refused the command (exec); it did not run
   exec otherwise ends as its command does, by the same exit status or signal;
@@ -157,6 +158,37 @@ void AddWatch(CLI::App& app, const Daemon& daemon, Run& run) {
     for (const std::string& name : options->names) keys.push_back(ParseKey(name));
     run = [=, &daemon] { return Watch(daemon, keys, options->json); };
   });
+}
+
+void AddTop(CLI::App& app, const Daemon& daemon, Run& run) {
+  const auto interval = std::make_shared<absl::Duration>(absl::Seconds(1));
+  CLI::App* command =
+      app.add_subcommand("top", "Shows the breakers on a full screen, those in trouble first");
+  command->footer(Example("breakerctl top --interval 5s"));
+  command
+      ->add_option_function<std::string>(
+          "--interval",
+          [=](const std::string& text) { *interval = ParseDuration("--interval", text); },
+          "How often to ask breakerd")
+      ->default_str("1s");
+  command->callback([=, &daemon, &run] { run = [=, &daemon] { return Top(daemon, *interval); }; });
+}
+
+void AddCompletion(CLI::App& app, Run& run) {
+  CLI::App* command = app.add_subcommand("completion", "Writes a script for the shell to load");
+  command->require_subcommand(1);
+  command->footer(Example("breakerctl completion bash > /etc/bash_completion.d/breakerctl"));
+  for (const auto& [name, shell] :
+       {std::pair("bash", Shell::kBash), std::pair("zsh", Shell::kZsh)}) {
+    CLI::App* one = command->add_subcommand(name, std::string("For ") + name);
+    one->footer(Example(std::string("source <(breakerctl completion ") + name + ")"));
+    one->callback([&app, &run, shell = shell] {
+      run = [&app, shell] {
+        std::cout << CompletionScript(app, shell);
+        return int{kOk};
+      };
+    });
+  }
 }
 
 void AddOperation(CLI::App& app, const Daemon& daemon, Run& run, Action action,
@@ -314,6 +346,7 @@ int Main(int argc, char** argv) {
   AddList(app, daemon, run);
   AddStats(app, daemon, run);
   AddWatch(app, daemon, run);
+  AddTop(app, daemon, run);
   AddOperation(app, daemon, run, Action::kOpen, "open", "Forces a circuit open",
                "payments/charge --ttl 10m --reason 'provider says so'");
   AddOperation(app, daemon, run, Action::kClose, "close", "Forces a circuit closed",
@@ -326,6 +359,7 @@ int Main(int argc, char** argv) {
                "payments/charge");
   AddPolicy(app, daemon, run);
   CLI::App* exec = AddExec(app, daemon, guarded, run);
+  AddCompletion(app, run);
 
   try {
     app.parse(static_cast<int>(separator - argv), argv);

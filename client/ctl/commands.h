@@ -38,6 +38,9 @@ int List(const Daemon& daemon, const std::string& service,
 // daemon sends them.
 int Watch(const Daemon& daemon, const std::vector<Key>& keys, bool json);
 
+// The breakers on a full screen, those in trouble first, until a key or a signal ends it.
+int Top(const Daemon& daemon, absl::Duration interval);
+
 // What operators do to a breaker, or, where the key is (service, "*") or ("*", "*"), to all that
 // there are; that is asked for first, unless `yes`.
 enum class Action { kOpen, kClose, kAuto, kReset, kDelete };

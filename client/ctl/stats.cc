@@ -7,6 +7,7 @@
 #include "client/cpp/src/convert.h"
 #include "client/ctl/commands.h"
 #include "client/ctl/remote.h"
+#include "client/ctl/table.h"
 #include "server/rpc/policy_text.h"
 
 namespace breaker::ctl {
@@ -33,8 +34,8 @@ void Line(const std::string& name, const std::string& value) {
 
 void Print(const v1::CircuitStats& stats) {
   std::cout << stats.service() << "/" << stats.operation() << " is "
-            << v1::CircuitState_Name(stats.state()) << " (generation " << stats.generation()
-            << ")\n";
+            << Coloured(v1::CircuitState_Name(stats.state()), WantsColours()) << " (generation "
+            << stats.generation() << ")\n";
   if (stats.has_override()) Line("override", OverrideInWords(stats.override()));
   if (stats.has_next_attempt_time()) {
     Line("next attempt", absl::StrCat(Relative(stats.next_attempt_time()), ", ",

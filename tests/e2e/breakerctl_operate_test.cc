@@ -170,6 +170,82 @@ TEST_F(OperateTest, WatchSaysEveryChangeOnALine) {
   EXPECT_EQ(watch->Wait(), 69);
 }
 
+TEST_F(OperateTest, TopShowsTroubleFirstAndEndsWithQ) {
+  ASSERT_EQ(Call("a/fine"), 0);
+  // A second is how long the daemon may be stopped before that shows.
+  TerminalProcess top(
+      {BREAKERCTL_PATH, "--timeout=1s", "--target=" + daemon_.target(), "top", "--interval=50ms"});
+  EXPECT_THAT(top.WaitFor("a/fine"), HasSubstr("1 breakers: 0 open"));
+  Out({"open", "z/bad", "--actor=ana", "--reason=drill"});
+  const std::string screen = top.WaitFor("FORCED_OPEN by ana: drill");
+  const size_t last_frame = screen.rfind("BREAKER");
+  const size_t bad = screen.find("z/bad", last_frame);
+  EXPECT_NE(bad, std::string::npos);
+  EXPECT_EQ(screen.find("a/fine", last_frame) < bad, false) << "trouble comes first";
+  EXPECT_THAT(screen, HasSubstr("\033[1;31mOPEN\033[0m"));
+  daemon_.Stop();
+  top.WaitFor("UNAVAILABLE, last seen");
+  daemon_.Continue();
+  top.Type("q");
+  EXPECT_EQ(top.Wait(), 0);
+}
+
+TEST_F(OperateTest, TopLeavesTheTerminalAsItWasWhenASignalEndsIt) {
+  TerminalProcess top(Argv({"top", "--interval=50ms"}));
+  top.WaitFor("BREAKER");
+  top.Signal(SIGTERM);
+  EXPECT_EQ(top.Wait(), 0);
+  EXPECT_THAT(top.WaitFor("\033[?1049l"), HasSubstr("\033[?25h\033[?1049l"));
+}
+
+TEST_F(OperateTest, TopIsForATerminalAndColoursAreToo) {
+  const auto top = Run({"top"});
+  EXPECT_EQ(top->Wait(), 2);
+  Out({"open", "s/o"});
+  EXPECT_THAT(Out({"list"}), Not(HasSubstr("\033")));
+  EXPECT_THAT(Out({"stats", "s/o"}), Not(HasSubstr("\033")));
+  TerminalProcess list(Argv({"list"}));
+  EXPECT_THAT(list.WaitFor("s/o"), HasSubstr("\033[1;31mOPEN\033[0m"));
+}
+
+// What a shell offers after these words.
+std::string Completed(const std::string& shell, const std::string& prelude,
+                      const std::string& words, const std::string& target) {
+  const std::string bin = std::string(BREAKERCTL_PATH);
+  Subprocess process({shell, "-c",
+                      "export BREAKERD_TARGET=" + target +
+                          " PATH=" + bin.substr(0, bin.rfind('/')) + ":$PATH; " + prelude +
+                          " COMP_WORDS=(" + words +
+                          "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); "
+                          "_breakerctl; echo \"${COMPREPLY[*]}\""});
+  EXPECT_EQ(process.Wait(), 0) << process.err();
+  return process.out();
+}
+
+TEST_F(OperateTest, BashCompletesCommandsOptionsAndBreakers) {
+  ASSERT_EQ(Call("payments/charge"), 0);
+  const auto completed = [&](const std::string& words) {
+    return Completed("bash", "source <(breakerctl completion bash);", words, daemon_.target());
+  };
+  EXPECT_EQ(completed("breakerctl po"), "policy\n");
+  EXPECT_EQ(completed("breakerctl policy e"), "export\n");
+  EXPECT_EQ(completed("breakerctl open --t"), "--ttl\n");
+  EXPECT_EQ(completed("breakerctl open pay"), "payments/charge\n");
+  EXPECT_EQ(completed("breakerctl --target x policy get pay"), "payments/charge\n");
+  EXPECT_EQ(completed("breakerctl completion ''"), "bash zsh --help\n");
+}
+
+TEST_F(OperateTest, ZshCompletesTheSame) {
+  if (Subprocess({"zsh", "-c", "true"}).Wait() != 0) GTEST_SKIP() << "there is no zsh";
+  const std::string prelude =
+      "autoload -U compinit; compinit -u -D; source <(breakerctl completion zsh); emulate ksh;";
+  // zsh itself leaves out what does not begin as the word does.
+  EXPECT_EQ(Completed("zsh", prelude, "breakerctl policy e", daemon_.target()),
+            "list get set delete export --help\n");
+  EXPECT_THAT(Completed("zsh", prelude, "breakerctl open --t", daemon_.target()),
+              HasSubstr("--ttl"));
+}
+
 TEST_F(OperateTest, WithoutTheDaemonEveryCommandSaysSo) {
   daemon_.Kill();
   for (const Args& args :
@@ -182,10 +258,11 @@ TEST_F(OperateTest, WithoutTheDaemonEveryCommandSaysSo) {
 }
 
 TEST_F(OperateTest, EveryCommandHasHelpWithAnExample) {
-  for (const Args& args : {Args{"list"}, Args{"stats"}, Args{"watch"}, Args{"open"}, Args{"close"},
-                           Args{"auto"}, Args{"reset"}, Args{"delete"}, Args{"policy"},
-                           Args{"policy", "list"}, Args{"policy", "get"}, Args{"policy", "set"},
-                           Args{"policy", "delete"}, Args{"policy", "export"}, Args{"exec"}}) {
+  for (const Args& args :
+       {Args{"list"}, Args{"stats"}, Args{"watch"}, Args{"open"}, Args{"close"}, Args{"auto"},
+        Args{"reset"}, Args{"delete"}, Args{"policy"}, Args{"policy", "list"},
+        Args{"policy", "get"}, Args{"policy", "set"}, Args{"policy", "delete"},
+        Args{"policy", "export"}, Args{"exec"}, Args{"top"}, Args{"completion"}}) {
     Args help = args;
     help.push_back("--help");
     EXPECT_THAT(Out(help), HasSubstr("\n  breakerctl " + args.front()));
