@@ -67,7 +67,7 @@ TEST_F(OperateKillTest, PolicyIsKept) {
   EXPECT_EQ(stats_.policy().failure_threshold(), 5);
 }
 
-TEST_F(OperateKillTest, OverrideIsKeptThatChangedNoState) {
+TEST_F(OperateKillTest, OverrideIsKept) {
   Call(&v1::BreakerAdmin::Stub::SetOverride, "mode: FORCED_CLOSED actor: 'ana'");
   KillAndRestart();
   ASSERT_TRUE(Stats().ok());
