@@ -129,14 +129,7 @@ void Registry::BringPolicy(Shard& shard, Entry& entry, const Policy& policy, Ins
                            Changes* changes) {
   const PolicyPtr& last = entry.breaker.worker_policy();
   if (last != nullptr && *last == policy) return;
-  const bool changed =
-      shard.Run(entry, now, changes, [&](Breaker& breaker, const Context& context) {
-        const auto brought = std::make_shared<const Policy>(policy);
-        const ResolvedPolicy resolved = Resolve(breaker.key(), brought);
-        return breaker.SetPolicy(resolved.policy, resolved.source, brought, context);
-      });
-  shard.MarkDirty(entry);
-  if (changed) changes->push_back({entry.breaker.key(), entry.breaker.View(now)});
+  ApplyPolicy(shard, entry, std::make_shared<const Policy>(policy), now, changes);
 }
 
 absl::StatusOr<ReportResult> Registry::Report(const KeyView& key, const CallReport& report,
@@ -318,7 +311,10 @@ void Registry::ApplyPolicies(const KeyView& pattern, Instant now, Changes* chang
     const HashedKey hashed(pattern);
     Shard& shard = ShardOf(hashed);
     MutexLock lock(&shard.mu);
-    if (Entry* const entry = shard.Find(hashed)) ApplyPolicy(shard, *entry, now, changes);
+    Entry* const entry = shard.Find(hashed);
+    if (entry != nullptr) {
+      ApplyPolicy(shard, *entry, PolicyPtr(entry->breaker.worker_policy()), now, changes);
+    }
     return;
   }
   for (size_t i = 0; i < kShards; ++i) {
@@ -326,16 +322,16 @@ void Registry::ApplyPolicies(const KeyView& pattern, Instant now, Changes* chang
     MutexLock lock(&shard.mu);
     for (Entry* const entry : shard.Entries()) {
       if (pattern.service != kAny && pattern.service != entry->breaker.key().service) continue;
-      ApplyPolicy(shard, *entry, now, changes);
+      ApplyPolicy(shard, *entry, PolicyPtr(entry->breaker.worker_policy()), now, changes);
     }
   }
 }
 
-void Registry::ApplyPolicy(Shard& shard, Entry& entry, Instant now, Changes* changes) {
+void Registry::ApplyPolicy(Shard& shard, Entry& entry, const PolicyPtr& brought, Instant now,
+                           Changes* changes) {
   shard.MarkDirty(entry);
   const bool changed =
       shard.Run(entry, now, changes, [&](Breaker& breaker, const Context& context) {
-        const PolicyPtr brought = breaker.worker_policy();
         const ResolvedPolicy resolved = Resolve(breaker.key(), brought);
         return breaker.SetPolicy(resolved.policy, resolved.source, brought, context);
       });

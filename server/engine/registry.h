@@ -170,8 +170,9 @@ class Registry {
                                              Act act);
   // Has breakers that the key of a policy stands for follow what the policies now say.
   void ApplyPolicies(const KeyView& pattern, Instant now, Changes* changes);
-  void ApplyPolicy(Shard& shard, Entry& entry, Instant now, Changes* changes)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+  // The same of one breaker, for which a worker has brought that policy, or null.
+  void ApplyPolicy(Shard& shard, Entry& entry, const PolicyPtr& brought, Instant now,
+                   Changes* changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
 
   const size_t max_breakers_;
   PermitPool permits_;
