@@ -84,8 +84,7 @@ bool Matches(const Key& pattern, const v1::CircuitStats& stats, Action action) {
 
 int Operate(const Daemon& daemon, const OperateOptions& options) {
   std::vector<Key> keys = {options.key};
-  const bool wildcard = IsWildcard(options.key);
-  if (wildcard) {
+  if (IsWildcard(options.key)) {
     v1::ListStatsResponse all;
     const grpc::Status status =
         ListAll(daemon, options.key.service == "*" ? std::string() : options.key.service, {}, &all);
@@ -102,8 +101,7 @@ int Operate(const Daemon& daemon, const OperateOptions& options) {
     }
     for (const Key& key : keys) std::cout << key.service << "/" << key.operation << "\n";
     const std::string question =
-        absl::StrCat(Verb(options.action), " ", keys.size() == 1 ? "this breaker" : "these ",
-                     keys.size() == 1 ? "" : absl::StrCat(keys.size(), " breakers"), "?");
+        absl::StrCat(Verb(options.action), " all of these, ", keys.size(), " in number?");
     if (!Confirm(question, options.yes)) return kUsage;
   }
   const auto admin = ConnectAdmin(daemon);

@@ -1,8 +1,10 @@
 // watch: one line a change.
 #include <iostream>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cpp/src/convert.h"
@@ -12,7 +14,7 @@
 namespace breaker::ctl {
 namespace {
 
-std::string Line(const v1::CircuitUpdate& update) {
+std::string Line(const v1::CircuitUpdate& update, bool new_policy) {
   const std::string key = absl::StrCat(update.service(), "/", update.operation());
   const bool moved = update.has_transition();
   const std::string time =
@@ -27,6 +29,7 @@ std::string Line(const v1::CircuitUpdate& update) {
   if (!moved && update.has_override()) {
     absl::StrAppend(&line, ", ", OverrideInWords(update.override()));
   }
+  if (new_policy) absl::StrAppend(&line, ", under another policy");
   return line;
 }
 
@@ -44,10 +47,15 @@ int Watch(const Daemon& daemon, const std::vector<Key>& keys, bool json) {
   grpc::ClientContext context;
   const auto stream = stub->Watch(&context);
   stream->Write(request);
+  // What each breaker's policy was last; an update does not say whether it is another.
+  absl::flat_hash_map<std::pair<std::string, std::string>, std::string> policies;
   v1::WatchResponse response;
   while (stream->Read(&response)) {
     for (const v1::CircuitUpdate& update : response.updates()) {
-      std::cout << (json ? ToJsonLine(update) : Line(update)) << "\n";
+      std::string& policy = policies[{update.service(), update.operation()}];
+      const std::string last = std::exchange(policy, update.policy().SerializeAsString());
+      const bool new_policy = !update.removed() && !last.empty() && last != policy;
+      std::cout << (json ? ToJsonLine(update) : Line(update, new_policy)) << "\n";
     }
     std::cout << std::flush;
     if (!std::cout) {  // Whoever read is gone.

@@ -89,7 +89,8 @@ TEST_F(OperateTest, AWildcardMeansAllThatThereAreAndAsksFirst) {
 
   const auto unasked = Run({"open", "s/*"});
   EXPECT_EQ(unasked->Wait(), 2);
-  EXPECT_THAT(unasked->err(), HasSubstr("Force open these 2 breakers? There is no terminal"));
+  EXPECT_THAT(unasked->err(),
+              HasSubstr("Force open all of these, 2 in number? There is no terminal"));
   EXPECT_EQ(Call("s/a"), 0);
 
   EXPECT_THAT(Out({"open", "s/*", "--yes"}),
@@ -164,6 +165,8 @@ TEST_F(OperateTest, WatchSaysEveryChangeOnALine) {
   ASSERT_TRUE(watch->WaitForOut("s/o CLOSED -> OPEN: forced open by ana: drill"));
   ASSERT_TRUE(watch->WaitForOut("t/o CLOSED -> OPEN"));
   EXPECT_THAT(one->out(), Not(HasSubstr("\"service\":\"t\"")));
+  Out({"policy", "set", "t/o", "shadow=true"});
+  ASSERT_TRUE(watch->WaitForOut("t/o OPEN, FORCED_OPEN by ana, under another policy"));
   Out({"delete", "s/o"});
   EXPECT_TRUE(watch->WaitForOut("s/o is gone"));
   EXPECT_EQ(daemon_.Terminate(), 0);
