@@ -6,12 +6,13 @@ set -euo pipefail
 
 packages=(
   build-essential ca-certificates cmake ninja-build mold pkg-config
-  libabsl-dev libcli11-dev libgrpc++-dev libprotobuf-dev librocksdb-dev libyaml-cpp-dev
+  libabsl-dev libcli11-dev libcivetweb-dev libgrpc++-dev libprotobuf-dev librocksdb-dev
+  libyaml-cpp-dev nlohmann-json3-dev prometheus-cpp-dev
   protobuf-compiler protobuf-compiler-grpc
 )
 if [[ "${1:-}" == tests || "${1:-}" == bench ]]; then
   packages+=(
-    ccache clang-14 clang-format-14 libbenchmark-dev libgmock-dev libgtest-dev nlohmann-json3-dev
+    ccache clang-14 clang-format-14 libbenchmark-dev libgmock-dev libgtest-dev
     bsdextrautils curl git procps python3 zsh
   )
 fi

@@ -2,11 +2,15 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <prometheus/histogram.h>
 
 #include <chrono>
+#include <fstream>
+#include <functional>
 #include <utility>
 
 #include "absl/random/random.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
@@ -26,6 +30,40 @@ PermitEpoch RandomEpoch() {
 // "127.0.0.1:0" as it was bound: "127.0.0.1:41234".
 std::string BoundAddress(absl::string_view listen, int port) {
   return absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
+}
+
+// What writes of the store take, as metrics.
+std::function<void(absl::Duration, size_t)> MeasureWrites(prometheus::Registry* registry) {
+  prometheus::Histogram& durations = prometheus::BuildHistogram()
+                                         .Name("breakerd_store_write_duration_seconds")
+                                         .Help("What it takes to store a batch of records.")
+                                         .Register(*registry)
+                                         .Add({}, prometheus::Histogram::BucketBoundaries{
+                                                      50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3,
+                                                      5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 1});
+  prometheus::Histogram& records = prometheus::BuildHistogram()
+                                       .Name("breakerd_store_batch_records")
+                                       .Help("Records in a batch that was stored.")
+                                       .Register(*registry)
+                                       .Add({}, prometheus::Histogram::BucketBoundaries{
+                                                    1, 2, 5, 10, 20, 50, 100, 200, 500, 1000});
+  return [&durations, &records](absl::Duration took, size_t count) {
+    durations.Observe(absl::ToDoubleSeconds(took));
+    records.Observe(static_cast<double>(count));
+  };
+}
+
+// The first line of a file that holds nothing else. An error says in one sentence what is wrong.
+absl::StatusOr<std::string> ReadToken(const std::string& path) {
+  constexpr size_t kLeastBytes = 16;
+  std::ifstream file(path);
+  std::string token;
+  if (!std::getline(file, token) || absl::StripAsciiWhitespace(token).size() < kLeastBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("--http_admin_token_file: ", path,
+                                                   " has no token of ", kLeastBytes,
+                                                   " bytes or more, or cannot be read"));
+  }
+  return std::string(absl::StripAsciiWhitespace(token));
 }
 
 }  // namespace
@@ -67,6 +105,7 @@ absl::Status Daemon::Load() {
 
   StoreWriterOptions writer;
   writer.snapshot_interval = options_.snapshot_interval;
+  writer.on_write = MeasureWrites(&measured_);
   writer.restore_policy = [this](const StoredPolicy& stored) {
     Changes none;  // a policy that comes before every breaker changes none
     registry_->RestorePolicy(stored.key, stored.policy, stored.updated_at, clock_->Now(), &none);
@@ -78,11 +117,26 @@ absl::Status Daemon::Load() {
 
 absl::Status Daemon::Serve() {
   hub_ = std::make_unique<WatchHub>(options_.watch_heartbeat, clock_);
-  publisher_ = std::make_unique<Publisher>(writer_.get(), hub_.get());
+  std::vector<ChangeListener*> listeners;
+  if (!options_.http_listen.empty()) {
+    HttpService::Options http{options_.http_listen, "", options_.metrics_max_breakers};
+    if (!options_.http_admin_token_file.empty()) {
+      absl::StatusOr<std::string> token = ReadToken(options_.http_admin_token_file);
+      if (!token.ok()) return token.status();
+      http.admin_token = *std::move(token);
+    }
+    http_ = std::make_unique<HttpService>(
+        std::move(http),
+        HttpService::Sources{&measured_, registry_.get(), writer_.get(), hub_.get(), clock_});
+    listeners = http_->listeners();
+  }
+  publisher_ = std::make_unique<Publisher>(writer_.get(), hub_.get(), std::move(listeners));
+  operations_ = std::make_unique<Operations>(registry_.get(), writer_.get(), publisher_.get());
+  rpc_metrics_ = std::make_unique<RpcMetrics>(&measured_, clock_);
   circuit_breaker_service_ = std::make_unique<CircuitBreakerService>(
-      registry_.get(), publisher_.get(), hub_.get(), clock_);
-  admin_service_ =
-      std::make_unique<AdminService>(registry_.get(), writer_.get(), publisher_.get(), clock_);
+      registry_.get(), publisher_.get(), hub_.get(), rpc_metrics_.get(), clock_);
+  admin_service_ = std::make_unique<AdminService>(registry_.get(), operations_.get(),
+                                                  rpc_metrics_.get(), clock_);
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -98,6 +152,13 @@ absl::Status Daemon::Serve() {
         absl::StrCat("cannot listen on ", options_.listen,
                      ": the address is in use or not one of this machine (--listen)"));
   }
+  if (http_ != nullptr) {
+    if (absl::Status status = http_->Start(publisher_.get(), operations_.get()); !status.ok()) {
+      return status;
+    }
+    Log(LogLevel::kInfo, "http_listening",
+        {{"address", BoundAddress(options_.http_listen, http_->port())}});
+  }
   ticker_ = std::make_unique<Ticker>(registry_.get(), publisher_.get(), clock_);
   if (!options_.policies.empty()) {
     policy_watcher_ = std::make_unique<PolicyWatcher>(options_.policies, registry_.get(),
@@ -111,6 +172,7 @@ absl::Status Daemon::Serve() {
 void Daemon::Shutdown() {
   if (server_ != nullptr) {
     server_->GetHealthCheckService()->Shutdown();
+    if (http_ != nullptr) http_->Drain();
     hub_->Close();
     server_->Shutdown(std::chrono::system_clock::now() +
                       absl::ToChronoNanoseconds(options_.drain_timeout));
@@ -119,6 +181,7 @@ void Daemon::Shutdown() {
   }
   policy_watcher_.reset();
   ticker_.reset();
+  if (http_ != nullptr) http_->Stop();
   if (writer_ != nullptr) {
     writer_->Stop();
     Log(LogLevel::kInfo, "stopped", {{"breakers", absl::StrCat(registry_->size())}});

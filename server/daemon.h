@@ -2,6 +2,7 @@
 #define BREAKER_DAEMON_H_
 
 #include <grpcpp/grpcpp.h>
+#include <prometheus/registry.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -12,10 +13,13 @@
 #include "absl/time/time.h"
 #include "server/engine/clock.h"
 #include "server/engine/registry.h"
+#include "server/http/http_service.h"
+#include "server/operations.h"
 #include "server/policy_watcher.h"
 #include "server/publisher.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/circuit_breaker_service.h"
+#include "server/rpc/rpc_metrics.h"
 #include "server/rpc/watch_hub.h"
 #include "server/store/rocksdb_store.h"
 #include "server/store/store_writer.h"
@@ -33,7 +37,10 @@ struct DaemonOptions {
   int64_t max_permits = 1'000'000;
   absl::Duration idle_ttl = absl::Hours(24);  // 0 = never
   absl::Duration watch_heartbeat = absl::Seconds(1);
-  std::string policies;  // a file; empty = none
+  std::string policies;                        // a file; empty = none
+  std::string http_listen = "127.0.0.1:9464";  // empty = no HTTP
+  std::string http_admin_token_file;           // empty = HTTP only shows
+  size_t metrics_max_breakers = 10'000;
   absl::Duration drain_timeout = absl::Seconds(10);
 };
 
@@ -61,15 +68,16 @@ class Daemon {
   // Shutdown.
   void ReloadPolicies();
 
-  // The port that was opened.
+  // The ports that were opened.
   int port() const { return port_; }
+  int http_port() const { return http_->port(); }
 
  private:
   Daemon(const DaemonOptions& options, const Clock* clock);
 
   // Opens the store and fills the registry from it.
   absl::Status Load();
-  // Opens the port.
+  // Opens the ports.
   absl::Status Serve();
 
   const DaemonOptions options_;
@@ -77,13 +85,17 @@ class Daemon {
   int port_ = 0;
 
   // In the order of construction; each uses only those above it.
+  prometheus::Registry measured_;
   RocksDbStore store_;
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<StoreWriter> writer_;
   std::unique_ptr<WatchHub> hub_;
+  std::unique_ptr<HttpService> http_;  // null = no HTTP
   std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<Operations> operations_;
   std::unique_ptr<Ticker> ticker_;
   std::unique_ptr<PolicyWatcher> policy_watcher_;
+  std::unique_ptr<RpcMetrics> rpc_metrics_;
   std::unique_ptr<CircuitBreakerService> circuit_breaker_service_;
   std::unique_ptr<AdminService> admin_service_;
   std::unique_ptr<grpc::Server> server_;

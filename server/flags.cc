@@ -118,6 +118,17 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   std::string check_policies;
   app.add_option("--check_policies", check_policies, "Say whether such a file is right, and end")
       ->type_name("FILE");
+  Add(app, "http_listen", "HOST:PORT|off", options.http_listen,
+      "Where to serve the board, /metrics and /healthz; port 0 takes a free one",
+      [&options](const std::string& text) {
+        options.http_listen = text == "off" ? "" : text;
+        return std::string();
+      });
+  AddText(
+      app, "http_admin_token_file", "FILE", options.http_admin_token_file,
+      "Holds the token with which the board may force and reset circuits; none = it only shows");
+  AddCount(app, "metrics_max_breakers", options.metrics_max_breakers, size_t{0}, kMaxBreakers,
+           "Breakers with metrics of their own, the worst first");
   AddDuration(app, "drain_timeout", options.drain_timeout, absl::ZeroDuration(),
               "How long calls under way may take to end after SIGTERM");
 

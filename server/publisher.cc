@@ -24,16 +24,21 @@ void Publisher::Publish(Changes changes, StoreWriter::Done done) {
     transitioned.push_back(change.key);
   }
   if (transitioned.empty()) {
-    hub_->Notify(std::move(changes));
+    Tell(std::move(changes));
     std::move(done)();
     return;
   }
   // Nobody hears of a state that a crash could take back.
   writer_->Persist(transitioned,
-                   [hub = hub_, changes = std::move(changes), done = std::move(done)]() mutable {
-                     hub->Notify(std::move(changes));
+                   [this, changes = std::move(changes), done = std::move(done)]() mutable {
+                     Tell(std::move(changes));
                      std::move(done)();
                    });
+}
+
+void Publisher::Tell(Changes changes) {
+  for (ChangeListener* const listener : listeners_) listener->OnChanges(changes);
+  hub_->Notify(std::move(changes));
 }
 
 }  // namespace breaker::server

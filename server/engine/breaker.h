@@ -2,6 +2,7 @@
 #define BREAKER_ENGINE_BREAKER_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "server/engine/clock.h"
 #include "server/engine/distinct_workers.h"
 #include "server/engine/key.h"
+#include "server/engine/limits.h"
 #include "server/engine/outcome_run.h"
 #include "server/engine/permit_ids.h"
 #include "server/engine/permit_table.h"
@@ -160,8 +162,9 @@ class Breaker {
   // Starts anew: CLOSED, or as the override says.
   void Reset(const Context& context);
 
-  // As of `now`; Advance first. Nothing changes but the window's place in time.
-  BreakerStats Stats(Instant now);
+  // As of `now`, with the last `transitions` transitions; Advance first. Nothing changes but the
+  // window's place in time.
+  BreakerStats Stats(Instant now, size_t transitions = kMaxRecentTransitions);
   BreakerView View(Instant now) const;
   // What the constructor above takes. What time has not taken its course on yet, it does there.
   BreakerSnapshot Save(Instant now);

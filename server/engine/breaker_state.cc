@@ -17,7 +17,7 @@ std::vector<Transition> Breaker::LastTransitions(uint64_t count) const {
   return {transitions_->end() - static_cast<ptrdiff_t>(kept), transitions_->end()};
 }
 
-BreakerStats Breaker::Stats(Instant now) {
+BreakerStats Breaker::Stats(Instant now, size_t transitions) {
   BreakerStats stats;
   stats.key = key_;
   stats.state = state_;
@@ -38,7 +38,7 @@ BreakerStats Breaker::Stats(Instant now) {
   stats.policy = policy_;
   stats.policy_source = policy_source_;
   if (override_ != nullptr) stats.override = override_->what;
-  stats.recent_transitions = LastTransitions(kMaxRecentTransitions);
+  stats.recent_transitions = LastTransitions(transitions);
   std::reverse(stats.recent_transitions.begin(), stats.recent_transitions.end());
   stats.last_failure_error = last_failure_error_;
   stats.ramp_fraction = Ramp(now.mono);

@@ -71,11 +71,17 @@ class EntryTable {
   // Calls visit(Entry&) for each entry.
   template <typename Visit>
   void ForEach(Visit visit) {
-    for (size_t g = 0; g < groups_.size(); ++g) {
-      for (size_t i = 0; i < kGroup; ++i) {
-        if (groups_[g].tags[i] != kFree) visit(*At(g, i));
-      }
-    }
+    for (size_t g = 0; g < groups_.size(); ++g) VisitGroup(g, visit);
+  }
+
+  // The same for some dozens of them, from a place in the table on: 0, or what the last call has
+  // returned. Returns where to go on; 0 = there are no more.
+  template <typename Visit>
+  size_t VisitSome(size_t place, Visit visit) {
+    constexpr size_t kEnough = 64;
+    size_t visited = 0;
+    while (place < groups_.size() && visited < kEnough) visited += VisitGroup(place++, visit);
+    return place < groups_.size() ? place : 0;
   }
 
  private:
@@ -94,6 +100,17 @@ class EntryTable {
   static size_t FirstPlace(uint64_t hash) { return (hash >> 24 & 0xffff) * kGroup >> 16; }
   size_t NextGroup(size_t group) const { return group + 1 < groups_.size() ? group + 1 : 0; }
   Entry* At(size_t group, size_t place) const { return entries_ + group * kGroup + place; }
+  // How many there were.
+  template <typename Visit>
+  size_t VisitGroup(size_t group, Visit& visit) {
+    size_t visited = 0;
+    for (size_t i = 0; i < kGroup; ++i) {
+      if (groups_[group].tags[i] == kFree) continue;
+      visit(*At(group, i));
+      ++visited;
+    }
+    return visited;
+  }
   // A free place, from now on taken.
   void* Take(uint64_t hash);
 

@@ -65,4 +65,16 @@ absl::Status Validate(const Policy& p) {
   return absl::OkStatus();
 }
 
+const char* Name(PolicySource source) {
+  switch (source) {
+    case PolicySource::kBuiltIn:
+      return "BUILT_IN";
+    case PolicySource::kWorker:
+      return "WORKER";
+    case PolicySource::kOperator:
+      return "OPERATOR";
+  }
+  return "";
+}
+
 }  // namespace breaker::server

@@ -13,6 +13,9 @@ enum class FailureCounting : uint8_t { kConsecutive = 1, kWindowed = 2 };
 
 enum class PolicySource : uint8_t { kBuiltIn = 1, kWorker = 2, kOperator = 3 };
 
+// As in the wire contract: "BUILT_IN".
+const char* Name(PolicySource source);
+
 // When a circuit opens and how it recovers: breaker.v1.Policy with every field filled in, in the
 // contract's order and with its defaults. See breaker.proto for what each field means.
 struct Policy {

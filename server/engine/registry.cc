@@ -259,6 +259,30 @@ Registry::Page Registry::ListStats(absl::string_view service, absl::FunctionRef<
   }
 }
 
+void Registry::ForEach(absl::FunctionRef<bool(const Breaker&)> wanted, size_t transitions,
+                       Instant now, Changes* changes, absl::FunctionRef<void(BreakerStats)> visit) {
+  std::vector<BreakerStats> some;
+  for (size_t i = 0; i < kShards; ++i) {
+    Shard& shard = shards_[i];
+    size_t place = 0;
+    do {
+      some.clear();
+      {
+        MutexLock lock(&shard.mu);
+        for (Entry* const entry : shard.EntriesFrom(&place)) {
+          if (!wanted(entry->breaker)) continue;
+          some.push_back(
+              shard.Run(*entry, now, changes, [&](Breaker& breaker, const Context& context) {
+                breaker.Advance(context);
+                return breaker.Stats(now, transitions);
+              }));
+        }
+      }
+      for (BreakerStats& stats : some) visit(std::move(stats));
+    } while (place != 0);
+  }
+}
+
 // ---------------------------------------------------------------------------------------------
 // Operators' calls
 

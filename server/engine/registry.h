@@ -99,6 +99,12 @@ class Registry {
   Page ListStats(absl::string_view service, absl::FunctionRef<bool(State)> wanted, size_t count,
                  const std::optional<Key>& after, Instant now, Changes* changes);
 
+  // Visits every breaker for which `wanted` holds, in no order, with its last `transitions`
+  // transitions; one that comes or goes meanwhile may be left out. `wanted` is called with a lock
+  // held, for at most some dozens of breakers at a time; `visit` with none.
+  void ForEach(absl::FunctionRef<bool(const Breaker&)> wanted, size_t transitions, Instant now,
+               Changes* changes, absl::FunctionRef<void(BreakerStats)> visit);
+
   // Up to `count` keys of breakers in order, starting after `after`. `service` empty = of all.
   std::vector<Key> KeysAfter(absl::string_view service, const std::optional<Key>& after,
                              size_t count);

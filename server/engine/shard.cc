@@ -23,6 +23,12 @@ std::vector<Entry*> Shard::Entries() {
   return all;
 }
 
+std::vector<Entry*> Shard::EntriesFrom(size_t* place) {
+  std::vector<Entry*> some;
+  *place = entries_->VisitSome(*place, [&some](Entry& entry) { some.push_back(&entry); });
+  return some;
+}
+
 void Shard::Erase(Entry& entry) {
   permits_->Return(static_cast<int64_t>(entry.breaker.in_flight()));
   Unschedule(entry);

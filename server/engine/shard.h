@@ -64,6 +64,10 @@ class alignas(64) Shard {
 
   std::vector<Entry*> Entries() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
 
+  // The same of some dozens, from a place among them on: 0, or where the last call has put it. That
+  // is 0 again when there are no more.
+  std::vector<Entry*> EntriesFrom(size_t* place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+
   // Notes that the entry is to be stored.
   void MarkDirty(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   // Adds the keys of all entries that are, and of those erased, since the last call.

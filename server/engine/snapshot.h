@@ -40,6 +40,11 @@ struct Override {
   friend bool operator==(const Override&, const Override&) = default;
 };
 
+// As in the wire contract: "FORCED_OPEN".
+inline const char* Name(Override::Mode mode) {
+  return mode == Override::Mode::kForcedOpen ? "FORCED_OPEN" : "FORCED_CLOSED";
+}
+
 // All of a breaker that outlives a restart. Instants are wall-clock time; permits are not part of
 // it, for none outlives the daemon that granted it.
 struct BreakerSnapshot {

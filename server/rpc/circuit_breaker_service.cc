@@ -41,52 +41,56 @@ absl::Status CheckListStats(const v1::ListStatsRequest& request) {
 grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerContext* context,
                                                          const v1::AcquireRequest* request,
                                                          v1::AcquireResponse* response) {
-  return RunUnary(context, publisher_, [&](Changes* changes) -> absl::Status {
-    const absl::StatusOr<KeyView> key = KeyFrom(*request);
-    if (!key.ok()) return key.status();
-    if (absl::Status status = CheckWorkerId(request->worker_id()); !status.ok()) return status;
-    std::optional<Policy> policy;
-    if (request->has_policy()) {
-      absl::StatusOr<Policy> brought = PolicyFrom(request->policy());
-      if (!brought.ok()) return brought.status();
-      policy = *std::move(brought);
-    }
-    const absl::StatusOr<Decision> decision =
-        registry_->Acquire(*key, request->worker_id(), policy.has_value() ? &*policy : nullptr,
-                           clock_->Now(), changes);
-    if (!decision.ok()) return decision.status();
-    ToProto(*decision, response);
-    return absl::OkStatus();
-  });
+  return RunUnary(
+      context, publisher_, {metrics_, Method::kAcquire}, [&](Changes* changes) -> absl::Status {
+        const absl::StatusOr<KeyView> key = KeyFrom(*request);
+        if (!key.ok()) return key.status();
+        if (absl::Status status = CheckWorkerId(request->worker_id()); !status.ok()) return status;
+        std::optional<Policy> policy;
+        if (request->has_policy()) {
+          absl::StatusOr<Policy> brought = PolicyFrom(request->policy());
+          if (!brought.ok()) return brought.status();
+          policy = *std::move(brought);
+        }
+        const absl::StatusOr<Decision> decision =
+            registry_->Acquire(*key, request->worker_id(), policy.has_value() ? &*policy : nullptr,
+                               clock_->Now(), changes);
+        if (!decision.ok()) return decision.status();
+        ToProto(*decision, response);
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* CircuitBreakerService::Report(grpc::CallbackServerContext* context,
                                                         const v1::ReportRequest* request,
                                                         v1::ReportResponse* response) {
-  return RunUnary(context, publisher_, [&](Changes* changes) -> absl::Status {
-    const absl::StatusOr<KeyView> key = KeyFrom(*request);
-    if (!key.ok()) return key.status();
-    const absl::StatusOr<CallReport> report = CallReportFrom(*request);
-    if (!report.ok()) return report.status();
-    const absl::StatusOr<ReportResult> result =
-        registry_->Report(*key, *report, clock_->Now(), changes);
-    if (!result.ok()) return result.status();
-    ToProto(*result, response);
-    return absl::OkStatus();
-  });
+  return RunUnary(context, publisher_, {metrics_, Method::kReport},
+                  [&](Changes* changes) -> absl::Status {
+                    const absl::StatusOr<KeyView> key = KeyFrom(*request);
+                    if (!key.ok()) return key.status();
+                    const absl::StatusOr<CallReport> report = CallReportFrom(*request);
+                    if (!report.ok()) return report.status();
+                    const absl::StatusOr<ReportResult> result =
+                        registry_->Report(*key, *report, clock_->Now(), changes);
+                    if (!result.ok()) return result.status();
+                    ToProto(*result, response);
+                    return absl::OkStatus();
+                  });
 }
 
 grpc::ServerUnaryReactor* CircuitBreakerService::ReportBatch(grpc::CallbackServerContext* context,
                                                              const v1::ReportBatchRequest* request,
                                                              v1::ReportBatchResponse* response) {
-  return RunUnary(context, publisher_, [&](Changes* changes) -> absl::Status {
-    const absl::StatusOr<OutcomeBatch> batch = OutcomeBatchFrom(*request);
-    if (!batch.ok()) return batch.status();
-    ToProto(registry_->ReportBatch(batch->session, batch->sequence, batch->runs, clock_->Now(),
-                                   changes),
-            response);
-    return absl::OkStatus();
-  });
+  return RunUnary(context, publisher_, {metrics_, Method::kReportBatch},
+                  [&](Changes* changes) -> absl::Status {
+                    const absl::StatusOr<OutcomeBatch> batch = OutcomeBatchFrom(*request);
+                    if (!batch.ok()) return batch.status();
+                    metrics_->BatchHas(batch->runs.size());
+                    ToProto(registry_->ReportBatch(batch->session, batch->sequence, batch->runs,
+                                                   clock_->Now(), changes),
+                            response);
+                    return absl::OkStatus();
+                  });
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* CircuitBreakerService::Watch(
@@ -97,43 +101,46 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* CircuitBreakerServi
 grpc::ServerUnaryReactor* CircuitBreakerService::GetStats(grpc::CallbackServerContext* context,
                                                           const v1::GetStatsRequest* request,
                                                           v1::CircuitStats* response) {
-  return RunUnary(context, publisher_, [&](Changes* changes) -> absl::Status {
-    const absl::StatusOr<KeyView> key = KeyFrom(*request);
-    if (!key.ok()) return key.status();
-    const absl::StatusOr<BreakerStats> stats = registry_->GetStats(*key, clock_->Now(), changes);
-    if (!stats.ok()) return stats.status();
-    ToProto(*stats, response);
-    return absl::OkStatus();
-  });
+  return RunUnary(context, publisher_, {metrics_, Method::kGetStats},
+                  [&](Changes* changes) -> absl::Status {
+                    const absl::StatusOr<KeyView> key = KeyFrom(*request);
+                    if (!key.ok()) return key.status();
+                    const absl::StatusOr<BreakerStats> stats =
+                        registry_->GetStats(*key, clock_->Now(), changes);
+                    if (!stats.ok()) return stats.status();
+                    ToProto(*stats, response);
+                    return absl::OkStatus();
+                  });
 }
 
 grpc::ServerUnaryReactor* CircuitBreakerService::ListStats(grpc::CallbackServerContext* context,
                                                            const v1::ListStatsRequest* request,
                                                            v1::ListStatsResponse* response) {
-  return RunUnary(context, publisher_, [&](Changes* changes) -> absl::Status {
-    if (absl::Status status = CheckListStats(*request); !status.ok()) return status;
-    const absl::StatusOr<std::optional<Key>> start = PageStartFrom(request->page_token());
-    if (!start.ok()) return start.status();
-    const auto& states = request->states();
-    const auto wanted = [&states](State state) {
-      return states.empty() || std::count(states.begin(), states.end(), ToProto(state)) > 0;
-    };
-    const size_t count = request->page_size() == 0 ? kDefaultPageSize : request->page_size();
-    Registry::Page page =
-        registry_->ListStats(request->service(), wanted, count, *start, clock_->Now(), changes);
-    size_t bytes = 0;
-    for (size_t i = 0; i < page.stats.size(); ++i) {
-      v1::CircuitStats* const stats = response->add_stats();
-      ToProto(page.stats[i], stats);
-      bytes += stats->ByteSizeLong();
-      if (bytes > kMaxPageBytes && i + 1 < page.stats.size()) {
-        page.next = page.stats[i].key;
-        break;
-      }
-    }
-    if (page.next.has_value()) response->set_next_page_token(PageTokenFor(*page.next));
-    return absl::OkStatus();
-  });
+  return RunUnary(
+      context, publisher_, {metrics_, Method::kListStats}, [&](Changes* changes) -> absl::Status {
+        if (absl::Status status = CheckListStats(*request); !status.ok()) return status;
+        const absl::StatusOr<std::optional<Key>> start = PageStartFrom(request->page_token());
+        if (!start.ok()) return start.status();
+        const auto& states = request->states();
+        const auto wanted = [&states](State state) {
+          return states.empty() || std::count(states.begin(), states.end(), ToProto(state)) > 0;
+        };
+        const size_t count = request->page_size() == 0 ? kDefaultPageSize : request->page_size();
+        Registry::Page page =
+            registry_->ListStats(request->service(), wanted, count, *start, clock_->Now(), changes);
+        size_t bytes = 0;
+        for (size_t i = 0; i < page.stats.size(); ++i) {
+          v1::CircuitStats* const stats = response->add_stats();
+          ToProto(page.stats[i], stats);
+          bytes += stats->ByteSizeLong();
+          if (bytes > kMaxPageBytes && i + 1 < page.stats.size()) {
+            page.next = page.stats[i].key;
+            break;
+          }
+        }
+        if (page.next.has_value()) response->set_next_page_token(PageTokenFor(*page.next));
+        return absl::OkStatus();
+      });
 }
 
 }  // namespace breaker::server

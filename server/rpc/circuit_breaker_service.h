@@ -8,6 +8,7 @@
 #include "server/engine/registry.h"
 #include "server/publisher.h"
 #include "server/rpc/arena_allocator.h"
+#include "server/rpc/rpc_metrics.h"
 #include "server/rpc/watch_hub.h"
 
 namespace breaker::server {
@@ -25,8 +26,9 @@ using RawWatchService = v1::CircuitBreaker::WithRawCallbackMethod_Watch<
 class CircuitBreakerService : public RawWatchService {
  public:
   // None is owned; all must outlive the server.
-  CircuitBreakerService(Registry* registry, Publisher* publisher, WatchHub* hub, const Clock* clock)
-      : registry_(registry), publisher_(publisher), hub_(hub), clock_(clock) {
+  CircuitBreakerService(Registry* registry, Publisher* publisher, WatchHub* hub,
+                        RpcMetrics* metrics, const Clock* clock)
+      : registry_(registry), publisher_(publisher), hub_(hub), metrics_(metrics), clock_(clock) {
     SetMessageAllocatorFor_ReportBatch(&batch_messages_);
   }
 
@@ -54,6 +56,7 @@ class CircuitBreakerService : public RawWatchService {
   Registry* const registry_;
   Publisher* const publisher_;
   WatchHub* const hub_;
+  RpcMetrics* const metrics_;
   const Clock* const clock_;
 };
 

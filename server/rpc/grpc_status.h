@@ -14,6 +14,11 @@ inline grpc::Status ToGrpcStatus(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
 }
 
+// "INVALID_ARGUMENT"
+inline std::string Name(grpc::StatusCode code) {
+  return absl::StatusCodeToString(static_cast<absl::StatusCode>(code));
+}
+
 }  // namespace breaker::server
 
 #endif  // BREAKER_RPC_GRPC_STATUS_H_

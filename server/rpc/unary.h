@@ -9,22 +9,30 @@
 #include "server/engine/change.h"
 #include "server/publisher.h"
 #include "server/rpc/grpc_status.h"
+#include "server/rpc/rpc_metrics.h"
 
 namespace breaker::server {
+
+inline void Finish(grpc::ServerUnaryReactor* reactor, const RpcMetrics::Call& call,
+                   const absl::Status& status) {
+  const grpc::Status answer = ToGrpcStatus(status);
+  call.Ends(answer);
+  reactor->Finish(answer);
+}
 
 // Answers one call: runs handle(Changes*) -> absl::Status at once, and finishes the call with what
 // it gives when the publisher has stored what it changed, if anything.
 template <typename Handle>
 grpc::ServerUnaryReactor* RunUnary(grpc::CallbackServerContext* context, Publisher* publisher,
-                                   Handle handle) {
+                                   const RpcMetrics::Call& call, Handle handle) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   Changes changes;
   const absl::Status status = handle(&changes);
   if (changes.empty()) {
-    reactor->Finish(ToGrpcStatus(status));
+    Finish(reactor, call, status);
   } else {
     publisher->Publish(std::move(changes),
-                       [reactor, status] { reactor->Finish(ToGrpcStatus(status)); });
+                       [reactor, call, status] { Finish(reactor, call, status); });
   }
   return reactor;
 }

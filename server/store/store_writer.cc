@@ -169,7 +169,13 @@ void StoreWriter::WriteSessions(std::vector<SessionMark> marks) {
     batch.forgotten_sessions = registry_->sessions().Forget(now);
   }
   if (batch.sessions.empty() && batch.forgotten_sessions.empty()) return;
-  if (const absl::Status status = store_->Write(batch); !status.ok()) return Degrade(status);
+  if (const absl::Status status = store_->Write(batch); !status.ok()) {
+    {
+      MutexLock lock(&mu_);
+      ++stats_.failures;
+    }
+    return Degrade(status);
+  }
   registry_->sessions().Stored(batch.sessions);
 }
 
@@ -198,6 +204,7 @@ absl::Status StoreWriter::Write(const Pending& changes) {
   if (records == 0) return absl::OkStatus();
 
   const absl::Status status = store_->Write(batch);
+  if (status.ok()) options_.on_write(clock_->Now().mono - now.mono, records);
   MutexLock lock(&mu_);
   if (status.ok()) {
     ++stats_.writes;
@@ -306,6 +313,10 @@ absl::Status StoreWriter::Load() {
           },
       .session = [&](const SessionMark& mark) { registry_->sessions().Restore(mark, now); }});
   loaded_ = status.ok();
+  if (loaded_) {
+    MutexLock lock(&mu_);
+    stats_.load_time = clock_->Now().mono - now.mono;
+  }
   if (refused > 0) {
     Log(LogLevel::kError, "breakers_not_loaded",
         {{"count", absl::StrCat(refused)}, {"reason", "there are as many as there may be"}});

@@ -33,6 +33,9 @@ struct StoreWriterOptions {
   // Called with every operator's policy that is loaded, before the breakers are; on the thread that
   // loads, with no lock held, and again when a store is loaded a second time.
   std::function<void(const StoredPolicy&)> restore_policy = [](const StoredPolicy&) {};
+  // Called after every batch stored, by the writer's thread, with what it took and how many records
+  // it had.
+  std::function<void(absl::Duration, size_t)> on_write = [](absl::Duration, size_t) {};
 };
 
 // What the writer has done since it was made.
@@ -42,6 +45,8 @@ struct StoreWriterStats {
   size_t last_batch = 0;  // records in the last batch stored
   size_t unsaved = 0;     // breakers and policies waiting to be written
   bool degraded = false;  // whether the daemon goes on from memory alone
+  // What the last load took; nullopt before there was one.
+  std::optional<absl::Duration> load_time = {};
 };
 
 // Writes the registry's changes to a store, from one thread of its own: so nobody else waits for

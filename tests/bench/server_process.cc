@@ -62,6 +62,7 @@ int ServeDaemon(const std::string& data_dir) {
   static const auto& clock = *new server::SystemClock;
   server::DaemonOptions options;
   options.listen = kAnyPort;
+  options.http_listen = kAnyPort;
   options.data_dir = data_dir;
   auto daemon = server::Daemon::Start(options, &clock);
   if (!daemon.ok()) Die(std::string(daemon.status().message()));

@@ -63,6 +63,7 @@ int Main(int argc, char** argv) {
   const absl::Time start = absl::Now();
   DaemonOptions options;
   options.listen = "127.0.0.1:0";
+  options.http_listen = "127.0.0.1:0";
   options.data_dir = dir.path();
   options.max_breakers = static_cast<size_t>(breakers);
   const auto daemon = Daemon::Start(options, &clock);

@@ -23,8 +23,9 @@ class DaemonProcess {
   DaemonProcess(const DaemonProcess&) = delete;
   DaemonProcess& operator=(const DaemonProcess&) = delete;
 
-  // "127.0.0.1:PORT", the same across restarts.
+  // "127.0.0.1:PORT" of gRPC and of HTTP, the same across restarts.
   const std::string& target() const { return target_; }
+  const std::string& http() const { return http_; }
   const std::string& data_dir() const { return data_dir_; }
   pid_t pid() const { return process_->pid(); }
 
@@ -42,12 +43,13 @@ class DaemonProcess {
   }
 
  private:
-  void Start(const std::string& listen);
+  void Start(const std::string& listen, const std::string& http_listen);
 
   std::vector<std::string> flags_;
   std::string data_dir_;
   bool owns_data_dir_ = false;
   std::string target_;
+  std::string http_;
   std::unique_ptr<Subprocess> process_;
 };
 

@@ -1,6 +1,7 @@
 #include "server/engine/registry.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -300,6 +301,31 @@ TEST(RegistryTest, TheEndOfAnOverrideCountsAsUse) {
   h.Tick();
 
   EXPECT_EQ(h.registry.size(), 0u);
+}
+
+TEST(RegistryForEachTest, VisitsEveryWantedBreakerOnceWithAsManyTransitionsAsAsked) {
+  RegistryOptions options;
+  options.max_breakers = 20'000;  // many more places than breakers in a shard
+  Harness h(options);
+  constexpr int kBreakers = 2000;
+  for (int i = 0; i < kBreakers; ++i) {
+    const Key key("s", absl::StrCat(i));
+    i % 10 == 0 ? h.Open(key) : (void)h.Acquire(key);
+  }
+  h.clock.Advance(absl::Seconds(10));  // the open ones are due
+  std::map<Key, int> visits;
+  h.registry.ForEach([](const Breaker& breaker) { return breaker.lifetime().failures > 0; },
+                     /*transitions=*/1, h.clock.Now(), &h.changes,
+                     [&](BreakerStats stats) {
+                       EXPECT_EQ(stats.state, State::kHalfOpen);
+                       ASSERT_EQ(stats.recent_transitions.size(), 1);
+                       EXPECT_EQ(stats.recent_transitions[0].to, State::kHalfOpen);
+                       ++visits[stats.key];
+                       // No lock is held.
+                       EXPECT_TRUE(h.Stats(stats.key).ok());
+                     });
+  EXPECT_EQ(visits.size(), kBreakers / 10);
+  for (const auto& [key, count] : visits) EXPECT_EQ(count, 1) << key.operation;
 }
 
 }  // namespace
