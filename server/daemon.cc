@@ -130,6 +130,14 @@ absl::Status Daemon::Serve() {
         HttpService::Sources{&measured_, registry_.get(), writer_.get(), hub_.get(), clock_});
     listeners = http_->listeners();
   }
+  if (!options_.emf_log.empty()) {
+    EmfLogOptions emf;
+    emf.path = options_.emf_log;
+    emf.max_breakers = options_.metrics_max_breakers;
+    emf_log_ = std::make_unique<EmfLog>(
+        std::move(emf), EmfLog::Sources{registry_.get(), writer_.get(), hub_.get(), clock_});
+    listeners.push_back(emf_log_.get());
+  }
   publisher_ = std::make_unique<Publisher>(writer_.get(), hub_.get(), std::move(listeners));
   operations_ = std::make_unique<Operations>(registry_.get(), writer_.get(), publisher_.get());
   rpc_metrics_ = std::make_unique<RpcMetrics>(&measured_, clock_);
@@ -159,6 +167,9 @@ absl::Status Daemon::Serve() {
     Log(LogLevel::kInfo, "http_listening",
         {{"address", BoundAddress(options_.http_listen, http_->port())}});
   }
+  if (emf_log_ != nullptr) {
+    if (absl::Status status = emf_log_->Start(publisher_.get()); !status.ok()) return status;
+  }
   ticker_ = std::make_unique<Ticker>(registry_.get(), publisher_.get(), clock_);
   if (!options_.policies.empty()) {
     policy_watcher_ = std::make_unique<PolicyWatcher>(options_.policies, registry_.get(),
@@ -182,6 +193,7 @@ void Daemon::Shutdown() {
   policy_watcher_.reset();
   ticker_.reset();
   if (http_ != nullptr) http_->Stop();
+  if (emf_log_ != nullptr) emf_log_->Stop();
   if (writer_ != nullptr) {
     writer_->Stop();
     Log(LogLevel::kInfo, "stopped", {{"breakers", absl::StrCat(registry_->size())}});

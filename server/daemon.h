@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/emf_log.h"
 #include "server/engine/clock.h"
 #include "server/engine/registry.h"
 #include "server/http/http_service.h"
@@ -41,6 +42,7 @@ struct DaemonOptions {
   std::string http_listen = "127.0.0.1:9464";  // empty = no HTTP
   std::string http_admin_token_file;           // empty = HTTP only shows
   size_t metrics_max_breakers = 10'000;
+  std::string emf_log;  // a file; empty = none
   absl::Duration drain_timeout = absl::Seconds(10);
 };
 
@@ -91,6 +93,7 @@ class Daemon {
   std::unique_ptr<StoreWriter> writer_;
   std::unique_ptr<WatchHub> hub_;
   std::unique_ptr<HttpService> http_;  // null = no HTTP
+  std::unique_ptr<EmfLog> emf_log_;    // null = none
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<Operations> operations_;
   std::unique_ptr<Ticker> ticker_;

@@ -129,6 +129,8 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
       "Holds the token with which the board may force and reset circuits; none = it only shows");
   AddCount(app, "metrics_max_breakers", options.metrics_max_breakers, size_t{0}, kMaxBreakers,
            "Breakers with metrics of their own, the worst first");
+  AddText(app, "emf_log", "FILE", options.emf_log,
+          "Where to append metrics for Amazon CloudWatch, in its Embedded Metric Format");
   AddDuration(app, "drain_timeout", options.drain_timeout, absl::ZeroDuration(),
               "How long calls under way may take to end after SIGTERM");
 

@@ -37,7 +37,7 @@ void KeepWorst(size_t count, std::vector<BreakerStats>* breakers) {
 bool Matches(const Key& key, absl::string_view search) {
   return search.empty() ||
          absl::StrContains(absl::AsciiStrToLower(absl::StrCat(key.service, "/", key.operation)),
-                           absl::AsciiStrToLower(search));
+                           search);
 }
 
 double FailureRate(const BreakerStats& stats) {
@@ -57,18 +57,22 @@ bool IsWorse(const BreakerStats& a, const BreakerStats& b) {
 
 Survey TakeSurvey(Registry* registry, const SurveyOptions& options, Instant now, Changes* changes) {
   Survey survey;
-  registry->ForEach([](const Breaker&) { return true; }, options.transitions, now, changes,
-                    [&](BreakerStats stats) {
-                      ++survey.total;
-                      ++survey.by_state[static_cast<size_t>(stats.state)];
-                      if (!Matches(stats.key, options.search)) return;
-                      ++survey.matched;
-                      survey.breakers.push_back(std::move(stats));
-                      // Now and then, so that it costs little a breaker.
-                      if (survey.breakers.size() >= 2 * options.max_breakers + 64) {
-                        KeepWorst(options.max_breakers, &survey.breakers);
-                      }
-                    });
+  registry->ForEach(
+      [&](const Breaker& breaker) {
+        // Only what is wanted costs more than a look.
+        ++survey.total;
+        ++survey.by_state[static_cast<size_t>(breaker.state())];
+        return options.wanted(breaker) && Matches(breaker.key(), options.search);
+      },
+      options.transitions, now, changes,
+      [&](BreakerStats stats) {
+        ++survey.matched;
+        survey.breakers.push_back(std::move(stats));
+        // Now and then, so that it costs little a breaker.
+        if (survey.breakers.size() >= 2 * options.max_breakers + 64) {
+          KeepWorst(options.max_breakers, &survey.breakers);
+        }
+      });
   KeepWorst(options.max_breakers, &survey.breakers);
   std::sort(survey.breakers.begin(), survey.breakers.end(), IsWorse);
   return survey;

@@ -28,6 +28,20 @@ struct LifetimeCounts {
   friend bool operator==(const LifetimeCounts&, const LifetimeCounts&) = default;
 };
 
+// What was counted between two looks. A breaker that was deleted and made again in between may have
+// counted less in all; then all of that.
+inline LifetimeCounts Since(const LifetimeCounts& before, const LifetimeCounts& now) {
+  LifetimeCounts since;
+  for (const auto count :
+       {&LifetimeCounts::successes, &LifetimeCounts::failures, &LifetimeCounts::rejected,
+        &LifetimeCounts::ignored, &LifetimeCounts::abandoned, &LifetimeCounts::stale,
+        &LifetimeCounts::times_opened}) {
+    if (now.*count < before.*count) return now;
+    since.*count = now.*count - before.*count;
+  }
+  return since;
+}
+
 // An operator's hand on a breaker. The numbers are those of the contract and of stored records.
 struct Override {
   enum class Mode : uint8_t { kForcedOpen = 1, kForcedClosed = 2 };

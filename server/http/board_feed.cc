@@ -20,14 +20,8 @@ constexpr absl::Duration kRowsInterval = absl::Seconds(1);
 constexpr int kShareOfACore = 50;  // one part in so many
 constexpr size_t kMaxWaitingChanges = 10'000;
 
-BoardFeed::Point CallsOf(const LifetimeCounts& lifetime) {
-  return {lifetime.successes + lifetime.failures, lifetime.failures};
-}
-
-BoardFeed::Point Since(const BoardFeed::Point& before, const BoardFeed::Point& now) {
-  // A breaker that was deleted and made again in between has fewer.
-  if (now.first < before.first || now.second < before.second) return now;
-  return {now.first - before.first, now.second - before.second};
+BoardFeed::Point PointOf(const LifetimeCounts& calls) {
+  return {calls.successes + calls.failures, calls.failures};
 }
 
 }  // namespace
@@ -51,7 +45,7 @@ void BoardFeed::Start(Publisher* publisher) {
     MutexLock lock(&mu_);
     interval_began_ = now.mono;
     for (const BreakerStats& stats : survey.breakers) {
-      series_[stats.key].before = CallsOf(stats.lifetime);
+      series_[stats.key].before = stats.lifetime;
       for (const Transition& transition : stats.recent_transitions) {
         history_.push_back({stats.key, transition});
       }
@@ -82,7 +76,7 @@ std::vector<BoardFeed::Point> BoardFeed::Chart(const Key& key,
   const auto found = series_.find(key);
   if (found == series_.end()) return points;
   const Series& series = found->second;
-  const Point running = Since(series.before, CallsOf(lifetime));
+  const Point running = PointOf(Since(series.before, lifetime));
   const int64_t oldest = interval_ - static_cast<int64_t>(kChartPoints) + 1;
   for (const Series::Interval& interval : series.intervals) {
     if (interval.number < oldest) continue;
@@ -166,20 +160,19 @@ void BoardFeed::EndInterval(Instant now) {
     began = interval_began_;
   }
   Changes changes;
-  std::vector<std::pair<Key, Point>> used;
-  registry_->ForEach([&](const Breaker& breaker) { return breaker.last_used() >= began; },
-                     /*transitions=*/0, now, &changes,
-                     [&](BreakerStats stats) {
-                       used.emplace_back(std::move(stats.key), CallsOf(stats.lifetime));
-                     });
+  std::vector<std::pair<Key, LifetimeCounts>> used;
+  registry_->ForEach(
+      [&](const Breaker& breaker) { return breaker.last_used() >= began; },
+      /*transitions=*/0, now, &changes,
+      [&](BreakerStats stats) { used.emplace_back(std::move(stats.key), stats.lifetime); });
   Publish(std::move(changes));
   {
     MutexLock lock(&mu_);
-    for (const auto& [key, calls] : used) {
+    for (const auto& [key, lifetime] : used) {
       if (!series_.contains(key) && series_.size() >= kMaxCharted) continue;
       Series& series = series_[key];
-      const Point point = Since(series.before, calls);
-      series.before = calls;
+      const Point point = PointOf(Since(series.before, lifetime));
+      series.before = lifetime;
       if (point.first > 0) series.intervals.push_back({interval_, point});
       if (series.intervals.size() >= kChartPoints) series.intervals.pop_front();
     }

@@ -73,7 +73,7 @@ class BoardFeed : public ChangeListener {
       int64_t number;
       Point point;
     };
-    Point before;  // calls and failures of the breaker's life before the interval that runs
+    LifetimeCounts before;           // the interval that runs
     std::deque<Interval> intervals;  // that are over and had calls, oldest first
   };
   struct HistoryEntry {

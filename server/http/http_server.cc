@@ -1,12 +1,17 @@
 #include "server/http/http_server.h"
 
 #include <civetweb.h>
+#include <pthread.h>
 
+#include <atomic>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <thread>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 namespace breaker::server {
 namespace {
@@ -114,7 +119,8 @@ HttpResponse HttpRoutes::Answer(absl::string_view method, const std::string& pat
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& listen,
                                                               HttpRoutes routes) {
-  auto server = std::unique_ptr<HttpServer>(new HttpServer(std::move(routes)));
+  const std::string host = listen.substr(0, listen.rfind(':'));
+  auto server = std::unique_ptr<HttpServer>(new HttpServer(host, std::move(routes)));
   const std::string threads = absl::StrCat(kThreads);
   const char* const options[] = {"listening_ports",
                                  listen.c_str(),
@@ -144,7 +150,25 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
 }
 
 HttpServer::~HttpServer() {
-  if (context_ != nullptr) mg_stop(context_);
+  if (context_ == nullptr) return;
+  // CivetWeb looks whether it is to stop every two seconds, and after each connection.
+  std::atomic<bool> stopped{false};
+  std::thread stopper([&] {
+    mg_stop(context_);
+    stopped = true;
+  });
+  pthread_setname_np(stopper.native_handle(), "http_stop");
+  while (!stopped) Connect();
+  stopper.join();
+}
+
+void HttpServer::Connect() const {
+  char error[256];
+  const std::string host(absl::StripSuffix(absl::StripPrefix(host_, "["), "]"));
+  mg_connection* const connection =
+      mg_connect_client(host.c_str(), port_, /*use_ssl=*/0, error, sizeof error);
+  if (connection != nullptr) mg_close_connection(connection);
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
 }
 
 int HttpServer::Handle(mg_connection* connection, void* server) {

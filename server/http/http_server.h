@@ -83,11 +83,14 @@ class HttpServer {
   int port() const { return port_; }
 
  private:
-  explicit HttpServer(HttpRoutes routes) : routes_(std::move(routes)) {}
+  HttpServer(std::string host, HttpRoutes routes)
+      : host_(std::move(host)), routes_(std::move(routes)) {}
 
   static int Handle(mg_connection* connection, void* server);
   void Respond(mg_connection* connection) const;
+  void Connect() const;
 
+  const std::string host_;
   const HttpRoutes routes_;
   mg_context* context_ = nullptr;
   int port_ = 0;
