@@ -17,10 +17,12 @@
 #   watch      from a trip until the last of many watchers knows, against a no-op push
 #   watchers   what 2,000 watchers cost the daemon; takes ten minutes, to see that nothing grows
 #   overshoot  calls that cached workers let through after a trip
+#   policy     from SetPolicy, or a swapped ConfigMap, until a busy fleet of workers has it
+#   scrape     what a scrape of /metrics takes, and what it does to Acquire
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-all_groups=(engine rpc start batch cached guarded watch watchers overshoot)
+all_groups=(engine rpc start batch cached guarded watch watchers overshoot policy scrape)
 groups=()
 quick=
 for argument in "$@"; do
@@ -56,6 +58,7 @@ run_group() {
       watch) arguments=(--trips=20 --watchers 100 500) ;;
       watchers) arguments=(--idle=2s --churn=5s) ;;
       overshoot) arguments=(--rounds=3) ;;
+      policy) arguments=(--changes=5) ;;
       *) arguments=(--slices=3 --slice=300ms) ;;
     esac
   fi

@@ -58,15 +58,19 @@ std::string ServerProcess::target(size_t i) const {
   return absl::StrCat("127.0.0.1:", ports_.at(i));
 }
 
-int ServeDaemon(const std::string& data_dir) {
+std::vector<int> ServeDaemonAndHttp(const std::string& data_dir, server::DaemonOptions options) {
   static const auto& clock = *new server::SystemClock;
-  server::DaemonOptions options;
   options.listen = kAnyPort;
   options.http_listen = kAnyPort;
   options.data_dir = data_dir;
   auto daemon = server::Daemon::Start(options, &clock);
   if (!daemon.ok()) Die(std::string(daemon.status().message()));
-  return daemon->release()->port();
+  const server::Daemon* const serving = daemon->release();
+  return {serving->port(), serving->http_port()};
+}
+
+int ServeDaemon(const std::string& data_dir, server::DaemonOptions options) {
+  return ServeDaemonAndHttp(data_dir, std::move(options)).front();
 }
 
 int ServeNoOp() {

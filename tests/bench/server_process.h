@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "server/daemon.h"
+
 namespace breaker::bench {
 
 // A child process that lives as long as the object, and not longer than its parent.
@@ -53,7 +55,10 @@ class ServerProcess {
 };
 
 // Starts a server that lives as long as the process; the port.
-int ServeDaemon(const std::string& data_dir);
+int ServeDaemon(const std::string& data_dir, server::DaemonOptions options = {});
+// The same, with the port of HTTP after that of gRPC.
+std::vector<int> ServeDaemonAndHttp(const std::string& data_dir,
+                                    server::DaemonOptions options = {});
 // The daemon's settings and messages, and nothing done: see no_op.proto.
 int ServeNoOp();
 

@@ -7,27 +7,21 @@
 #include <grpcpp/grpcpp.h>
 
 #include <CLI/CLI.hpp>
-#include <atomic>
-#include <condition_variable>
 #include <functional>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "breaker/v1/breaker.grpc.pb.h"
 #include "no_op.grpc.pb.h"
+#include "tests/bench/audience.h"
 #include "tests/bench/die.h"
 #include "tests/bench/row.h"
 #include "tests/bench/server_process.h"
 #include "tests/bench/turns.h"
-#include "tests/bench/watcher.h"
 #include "tests/support/channel.h"
-#include "tests/support/eventually.h"
 #include "tests/support/temp_dir.h"
 
 namespace breaker::bench {
@@ -71,86 +65,10 @@ struct Breakers {
   }
 };
 
-// The watchers of one server.
-template <typename Stub>
-class Audience {
- public:
-  // Returns when all have heard of all breakers.
-  Audience(const std::string& target, int watchers, const v1::WatchRequest* request)
-      : size_(watchers) {
-    for (int i = 0; i < watchers; ++i) {
-      if (i % kWatchersAConnection == 0) {
-        stubs_.push_back(std::make_unique<Stub>(NewChannel(target)));
-      }
-      watchers_.push_back(std::make_unique<Watcher>(
-          *stubs_.back(), request, [this](const v1::WatchResponse& message) { Hear(message); }));
-    }
-    const int64_t all = int64_t{watchers} * request->subscribe_size();
-    if (!Eventually([&] { return first_updates_ >= all; }, absl::Minutes(1))) {
-      Die("not all watchers heard of all breakers");
-    }
-  }
-
-  ~Audience() {
-    for (const auto& watcher : watchers_) watcher->Cancel();
-  }
-
-  // From before `trigger` until every watcher knows that this breaker is open.
-  absl::Duration TimeUntilAllKnow(const std::string& operation,
-                                  const std::function<void()>& trigger) {
-    {
-      const std::lock_guard<std::mutex> lock(mu_);
-      expected_ = operation;
-      heard_ = 0;
-    }
-    const absl::Time start = absl::Now();
-    trigger();
-    std::unique_lock<std::mutex> lock(mu_);
-    if (!all_heard_.wait_for(lock, std::chrono::seconds(30), [this] { return heard_ == size_; })) {
-      Die(absl::StrCat(heard_, " of ", size_, " watchers know within 30 s"));
-    }
-    return last_heard_ - start;
-  }
-
-  // The message that the last watcher heard last.
-  v1::WatchResponse last_message() {
-    const std::lock_guard<std::mutex> lock(mu_);
-    return last_message_;
-  }
-
- private:
-  void Hear(const v1::WatchResponse& message) {
-    for (const v1::CircuitUpdate& update : message.updates()) {
-      if (update.state() == v1::CLOSED) {
-        ++first_updates_;
-      } else {
-        Open(update.operation(), message);
-      }
-    }
-  }
-
-  void Open(const std::string& operation, const v1::WatchResponse& message) {
-    const std::lock_guard<std::mutex> lock(mu_);
-    if (operation != expected_ || ++heard_ < size_) return;
-    last_heard_ = absl::Now();
-    last_message_ = message;
-    all_heard_.notify_one();
-  }
-
-  const int size_;
-  std::atomic<int64_t> first_updates_{0};
-
-  std::mutex mu_;
-  std::condition_variable all_heard_;
-  // Guarded by mu_.
-  std::string expected_;
-  int heard_ = 0;
-  absl::Time last_heard_;
-  v1::WatchResponse last_message_;
-
-  std::vector<std::unique_ptr<Stub>> stubs_;
-  std::vector<std::unique_ptr<Watcher>> watchers_;
-};
+// The breaker that an update says to be open.
+std::string OpenedOperation(const v1::CircuitUpdate& update) {
+  return update.state() == v1::CLOSED ? "" : update.operation();
+}
 
 // Milliseconds of trips, all and as a median a slice.
 class TripTimes {
@@ -180,8 +98,10 @@ void MeasurePush(const ServerProcess& server, int watchers, int trips) {
   const Breakers breakers{absl::StrCat("watched-by-", watchers), 1 + (1 + slices) * kTripsASlice};
   const v1::WatchRequest subscriptions = breakers.Subscriptions();
   const v1::WatchRequest one_subscription = Breakers{breakers.service, 1}.Subscriptions();
-  Audience<v1::CircuitBreaker::Stub> audience(server.target(0), watchers, &subscriptions);
-  Audience<NoOp::Stub> no_op_audience(server.target(1), watchers, &one_subscription);
+  const AudienceOptions options = {
+      .watchers = watchers, .watchers_a_connection = kWatchersAConnection, .news = OpenedOperation};
+  Audience<v1::CircuitBreaker::Stub> audience(server.target(0), options, &subscriptions);
+  Audience<NoOp::Stub> no_op_audience(server.target(1), options, &one_subscription);
   v1::CircuitBreaker::Stub daemon(NewChannel(server.target(0)));
   NoOp::Stub no_op(NewChannel(server.target(1)));
 
