@@ -233,7 +233,7 @@ function showSummary() {
   byId('store-failing').hidden = !fleet.storeFailing;
   say(byId('version'), fleet.version);
   const span = duration(60 * fleet.chartSeconds * 1000).replace(' 0s', '');
-  say(byId('chart-span'), span);
+  say(byId('chart-span'), `last ${span}`);
   say(byId('detail-span'), `last ${span}`);
 }
 

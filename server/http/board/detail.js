@@ -58,8 +58,8 @@ function lastPairs(breaker, now) {
   const pairs = [];
   const {last_failure: failure, last_success_time: success} = breaker;
   if (failure !== null) {
-    const error = failure.error === '' ? 'a failure' : failure.error;
-    pairs.push(['Last failure', `${error}, ${ago(failure.time, now)}`]);
+    const error = failure.error === '' ? '' : `: ${failure.error}`;
+    pairs.push(['Last failure', `${ago(failure.time, now)}${error}`]);
   }
   if (typeof success === 'number') pairs.push(['Last success', ago(success, now)]);
   return pairs;
@@ -74,6 +74,13 @@ function windowPairs(breaker) {
     ['failures in a row', count(breaker.consecutive_failures)],
     ['in flight', count(breaker.in_flight)],
   ];
+}
+
+/** @return {string} What opened the circuit first, where its last change was another. */
+function opening({state, last_transition: last, transitions}, now) {
+  if (state === 'CLOSED' || last === null || last.from === 'CLOSED') return '';
+  const first = transitions?.find(({from}) => from === 'CLOSED');
+  return first === undefined ? '' : `Opened ${ago(first.time, now)}: ${first.reason}`;
 }
 
 /** The panel. */
@@ -151,6 +158,7 @@ export class Detail {
     say(byId('since'), [since === undefined ? '' : `for ${duration(now - since)}`, ...tags(breaker)]
         .filter((part) => part !== '').join(' · '));
     say(byId('attempt'), attempt(breaker, now));
+    say(byId('opened'), opening(breaker, now));
     if (breaker.override !== null) list(byId('override'), overridePairs(breaker.override, now));
     list(byId('last'), lastPairs(breaker, now));
     this.showWorkers_(breaker, now);

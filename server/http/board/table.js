@@ -44,10 +44,16 @@ function reason(row, now) {
   return lastFailure(row, now);
 }
 
+function isTrip(cause) {
+  return /^(CONSECUTIVE_|FAILURE|SLOW_)/.test(cause);
+}
+
 function more(row, now) {
   if (!inTrouble(row) || row.last_transition === null) return '';
   const parts = [`for ${duration(now - row.last_transition.time)}`, lastFailure(row, now)];
-  if (row.failing_workers > 0) parts.push(`${several(row.failing_workers, 'worker')} failing`);
+  const {cause} = row.last_transition;
+  // The reason of a trip counts them already.
+  if (row.failing_workers > 0 && !isTrip(cause)) parts.push(`${several(row.failing_workers, 'worker')} failing`);
   return parts.filter((part) => part !== '').join(' · ');
 }
 
@@ -77,7 +83,7 @@ class RowView {
     this.more_ = find('.more');
     this.percent_ = find('.percent');
     this.chart_ = find('.chart');
-    this.numbers_ = ['.calls', '.failed', '.slow', '.flight'].map(find);
+    this.numbers_ = ['.calls', '.failures', '.slow', '.flight'].map(find);
     this.visible = false;
     this.element.dataset.key = row.key;
     this.link.href = linkTo(row);
