@@ -15,6 +15,10 @@ function matches(change, search, filter) {
   return ofFilter && nameOf(change).toLowerCase().includes(search.toLowerCase());
 }
 
+function identity({service, operation, generation, time}) {
+  return `${service}\n${operation}\n${generation}\n${time}`;
+}
+
 /** The table of changes. */
 export class History {
   /**
@@ -29,6 +33,8 @@ export class History {
     this.search_ = '';
     this.filter_ = '';
     this.loads_ = 0;
+    // What came while an answer was under way, which may lack it.
+    this.arrived_ = [];
   }
 
   /** Asks the daemon for those that match; news are added to them by add(). */
@@ -36,10 +42,13 @@ export class History {
     this.search_ = search;
     this.filter_ = filter;
     const mine = ++this.loads_;
+    this.arrived_ = [];
     try {
       const {transitions} = await get('history', {search, limit: LIMIT});
       if (mine !== this.loads_) return;
-      this.changes_ = transitions;
+      const known = new Set(transitions.map(identity));
+      const missing = this.arrived_.filter((change) => !known.has(identity(change)));
+      this.changes_ = [...missing, ...transitions];
       this.elements_.error.hidden = true;
     } catch (error) {
       if (mine !== this.loads_) return;
@@ -50,8 +59,10 @@ export class History {
   }
 
   add(change) {
+    this.arrived_.unshift(change);
     this.changes_.unshift(change);
     this.changes_.length = Math.min(this.changes_.length, MOST_ROWS);
+    this.arrived_.length = Math.min(this.arrived_.length, MOST_ROWS);
     if (!matches(change, this.search_, this.filter_)) return;
     const row = this.row_(change);
     row.classList.add('changed');

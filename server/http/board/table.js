@@ -166,8 +166,10 @@ export class BreakerTable {
     }
   }
 
+  /** Draws the eye to a row; an animation of a thousand of them would only cost. */
   flash(key) {
-    this.views_.get(key)?.flash();
+    const view = this.views_.get(key);
+    if (view?.visible) view.flash();
   }
 
   /** Brings the rows into the order of fleet.ordered(). */

@@ -5,6 +5,7 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
+const NUMBER = new Intl.NumberFormat('en');
 const UNITS = {ms: 1, s: SECOND, m: MINUTE, h: HOUR, d: DAY};
 
 const STATE_WORDS = {CLOSED: 'CLOSED', OPEN: 'OPEN', HALF_OPEN: 'HALF-OPEN'};
@@ -31,7 +32,7 @@ export function nameOf({service, operation}) {
 
 /** @return {string} 12345 as '12,345'. */
 export function count(number) {
-  return number.toLocaleString('en');
+  return NUMBER.format(number);
 }
 
 /** @return {string} '1 worker', '2 workers'. */
