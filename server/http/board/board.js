@@ -188,6 +188,8 @@ function changed(keys, places) {
   keys.forEach((key) => pending.keys.add(key));
   pending.summary = true;
   if (places) pending.arrange = true;
+  // A page in the background has no frames, but a title that is seen.
+  showTitle();
   showSoon();
 }
 
@@ -220,6 +222,11 @@ function arrange() {
       'search to see others.');
 }
 
+function showTitle() {
+  const {OPEN: open} = fleet.counts;
+  document.title = open > 0 ? `(${open} open) breakerd` : 'breakerd';
+}
+
 function showSummary() {
   const {counts, overridden} = fleet;
   const numbers = {'': fleet.total, ...counts, FORCED: overridden};
@@ -229,7 +236,7 @@ function showSummary() {
     button.classList.toggle('zero', numbers[filter] === 0);
     if (filter === 'FORCED') button.hidden = overridden === 0 && chosen.filter !== 'FORCED';
   }
-  document.title = counts.OPEN > 0 ? `(${counts.OPEN} open) breakerd` : 'breakerd';
+  showTitle();
   byId('store-failing').hidden = !fleet.storeFailing;
   say(byId('version'), fleet.version);
   const span = duration(60 * fleet.chartSeconds * 1000).replace(' 0s', '');

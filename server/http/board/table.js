@@ -29,8 +29,9 @@ function nextAttempt(row, now) {
     return end === null ? 'until cleared' : `ends in ${countdown(end - now)}`;
   }
   if (row.state === 'HALF_OPEN') return 'probing';
-  if (row.next_attempt_time !== null) return countdown(row.next_attempt_time - now);
-  return '';
+  if (row.next_attempt_time === null) return '';
+  const left = row.next_attempt_time - now;
+  return left <= 0 ? 'now' : `in ${countdown(left)}`;
 }
 
 function lastFailure(row, now) {
@@ -53,7 +54,9 @@ function more(row, now) {
   const parts = [`for ${duration(now - row.last_transition.time)}`, lastFailure(row, now)];
   const {cause} = row.last_transition;
   // The reason of a trip counts them already.
-  if (row.failing_workers > 0 && !isTrip(cause)) parts.push(`${several(row.failing_workers, 'worker')} failing`);
+  if (row.failing_workers > 0 && !isTrip(cause)) {
+    parts.push(`${several(row.failing_workers, 'worker')} failing`);
+  }
   return parts.filter((part) => part !== '').join(' · ');
 }
 

@@ -57,9 +57,9 @@ export function duration(milliseconds) {
   return `${Math.floor(minutes / (24 * 60))}d ${Math.floor(minutes / 60) % 24}h`;
 }
 
-/** @return {string} What is left, rounded up, so that '1s' is followed by 'now' and not by '0s'. */
+/** @return {string} What is left, rounded up: '1s' is the last second. */
 export function countdown(milliseconds) {
-  return milliseconds <= 0 ? 'now' : duration(milliseconds + SECOND - 1);
+  return duration(milliseconds + SECOND - 1);
 }
 
 /** @return {string} */

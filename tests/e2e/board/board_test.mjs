@@ -7,6 +7,7 @@
  */
 
 import assert from 'node:assert/strict';
+import {once} from 'node:events';
 import {mkdir} from 'node:fs/promises';
 import {get} from 'node:http';
 import {join} from 'node:path';
@@ -251,7 +252,7 @@ test('the history has all changes, newest first, live and searched', async () =>
     const changes = page.locator('#changes tr');
     await changes.filter({hasText: 'history/first'}).waitFor();
     await daemon.ctl('reset', 'history/first');
-    await page.locator('#changes tr:first-child', {hasText: /OPEN\s*CLOSED\s+history\/first/}).waitFor();
+    await waitForText(page, '#changes tr:first-child', /OPEN\s*CLOSED\s+history\/first/);
     await screenshot(page, 'history');
     await page.locator('#search').fill('history/');
     await changes.filter({hasText: 'live/'}).first().waitFor({state: 'detached'});
@@ -487,7 +488,7 @@ test('without a free stream the board asks every two seconds', async () => {
   const streams = Array.from({length: 64},
       () => get(new URL('api/events', busy.url), {agent: false}));
   try {
-    await Promise.all(streams.map((stream) => new Promise((done) => stream.once('response', done))));
+    await Promise.all(streams.map((stream) => once(stream, 'response')));
     const context = await browser.newContext();
     const page = await context.newPage();
     await page.goto(busy.url);

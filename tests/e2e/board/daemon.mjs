@@ -36,6 +36,7 @@ export class Daemon {
   /** @param {{token: (string|undefined)}} options With a token, admin over HTTP is on. */
   static async start({token} = {}) {
     const daemon = new Daemon();
+    daemon.binary_ = required('BREAKERD_PATH');
     daemon.folder_ = await mkdtemp(join(tmpdir(), 'board-test-'));
     daemon.flags_ = [];
     if (token !== undefined) {
@@ -63,7 +64,7 @@ export class Daemon {
   }
 
   async stop() {
-    this.process_.kill('SIGTERM');
+    if (this.process_.exitCode === null) this.process_.kill('SIGTERM');
     await this.ended_;
     await rm(this.folder_, {recursive: true, force: true});
   }
@@ -85,12 +86,16 @@ export class Daemon {
   }
 
   async run_(grpc, http) {
-    this.process_ = spawn(required('BREAKERD_PATH'), [
+    this.process_ = spawn(this.binary_, [
       '--listen', grpc, '--http_listen', http, '--data_dir', join(this.folder_, 'data'),
       ...this.flags_,
     ], {stdio: ['ignore', 'ignore', 'pipe']});
     this.ended_ = once(this.process_, 'exit');
-    const addresses = await addressesIn(createInterface({input: this.process_.stderr}));
+    const addresses =
+        await addressesIn(createInterface({input: this.process_.stderr})).catch(async (error) => {
+          await this.stop();
+          throw error;
+        });
     this.grpc_ = addresses.grpc;
     this.http_ = addresses.http;
   }
