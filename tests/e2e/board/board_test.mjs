@@ -137,6 +137,8 @@ test('a circuit that opens is there within a second, without reload', async () =
         /2 consecutive failures \(threshold 2\).*2 workers failing/);
     assert.match(await rowOf(page, 'live/trip').locator('.more').textContent(),
         /last failure exit 1/);
+    const numbers = await rowOf(page, 'live/trip').locator('.number').allTextContents();
+    assert.deepEqual(numbers, ['2', '2', '0', '0']);
   });
 });
 
