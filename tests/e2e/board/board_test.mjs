@@ -165,6 +165,17 @@ test('a circuit that recovers is seen half-open and closed', async () => {
   });
 });
 
+test('a circuit whose probe fails still tells what opened it', async () => {
+  await onBoard({}, async (page) => {
+    await daemon.call('live/relapses', {fails: true, policy: RECOVERS_AT_ONCE});
+    await inState(page, 'live/relapses', 'HALF_OPEN').waitFor();
+    await daemon.call('live/relapses', {fails: true, policy: RECOVERS_AT_ONCE});
+    const row = rowOf(page, 'live/relapses');
+    await row.filter({hasText: /a probe failed|1s of OPEN are over/}).waitFor();
+    assert.match(await row.locator('.reason').textContent(), /^1 consecutive failure/);
+  });
+});
+
 test('details tell why, who failed, the policy and the changes of state', async () => {
   await trip('detail/why');
   await onBoard({}, async (page) => {
