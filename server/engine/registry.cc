@@ -37,9 +37,13 @@ Registry::~Registry() = default;
 
 Shard& Registry::ShardOf(const HashedKey& key) {
   // The top bits; the table within the shard uses the others.
-  Shard& shard = shards_[key.hash >> 56];
-  shard.Prefetch(key);
-  return shard;
+  return shards_[key.hash >> 56];
+}
+
+HashedKey Registry::Prefetch(const KeyView& key) {
+  const HashedKey hashed(key);
+  Prefetch(hashed);
+  return hashed;
 }
 
 absl::StatusOr<Entry*> Registry::FindOrCreate(Shard& shard, const HashedKey& key,
@@ -82,7 +86,7 @@ void Registry::Erase(Shard& shard, Entry& entry, Changes* changes) {
 
 template <typename Act>
 auto Registry::RunIfThere(const KeyView& key, Instant now, Changes* changes, Act act) {
-  const HashedKey hashed(key);
+  const HashedKey hashed = Prefetch(key);
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
   Entry* const entry = shard.Find(hashed);
@@ -171,7 +175,7 @@ BatchResult Registry::ReportBatch(uint64_t session, uint64_t sequence,
   }
   constexpr size_t kAhead = 4;  // memory answers within so many runs
   for (size_t i = 0; i < runs.size(); ++i) {
-    if (i + kAhead < runs.size()) ShardOf(runs[i + kAhead].key);
+    if (i + kAhead < runs.size()) Prefetch(runs[i + kAhead].key);
     const absl::StatusOr<RunResult> counted = ReportRun(runs[i].key, runs[i].run, now, changes);
     if (!counted.ok()) continue;
     result.counted += counted->counted;
@@ -195,7 +199,7 @@ void Registry::WorkerLeft(absl::string_view worker_id, Instant now, Changes* cha
 
 absl::StatusOr<BreakerView> Registry::Subscribe(const KeyView& key, const Policy* policy,
                                                 Instant now, Changes* changes) {
-  const HashedKey hashed(key);
+  const HashedKey hashed = Prefetch(key);
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
   absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, policy, now, changes);
@@ -330,7 +334,7 @@ std::vector<OperatorPolicy> Registry::Policies() {
 void Registry::ApplyPolicies(const KeyView& pattern, Instant now, Changes* changes) {
   // A breaker created meanwhile has read the new table, or is seen here.
   if (pattern.operation != kAny) {
-    const HashedKey hashed(pattern);
+    const HashedKey hashed = Prefetch(pattern);
     Shard& shard = ShardOf(hashed);
     MutexLock lock(&shard.mu);
     Entry* const entry = shard.Find(hashed);
@@ -362,7 +366,7 @@ void Registry::ApplyPolicy(Shard& shard, Entry& entry, const PolicyPtr& brought,
 
 absl::StatusOr<BreakerStats> Registry::SetOverride(const KeyView& key, const Override& override,
                                                    Instant now, Changes* changes) {
-  const HashedKey hashed(key);
+  const HashedKey hashed = Prefetch(key);
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
   absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, nullptr, now, changes);
@@ -390,7 +394,7 @@ absl::StatusOr<BreakerStats> Registry::Reset(const KeyView& key, Instant now, Ch
 }
 
 absl::Status Registry::Delete(const KeyView& key, Changes* changes) {
-  const HashedKey hashed(key);
+  const HashedKey hashed = Prefetch(key);
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
   Entry* const entry = shard.Find(hashed);
@@ -426,7 +430,7 @@ void Registry::Tick(Instant now, Changes* changes) {
 }
 
 std::optional<BreakerSnapshot> Registry::Save(const KeyView& key, Instant now) {
-  const HashedKey hashed(key);
+  const HashedKey hashed = Prefetch(key);
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
   Entry* const entry = shard.Find(hashed);

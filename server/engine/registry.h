@@ -62,11 +62,7 @@ class Registry {
 
   // Has memory fetch the breaker and hashes its key, for the calls below that take that: what a
   // caller does in between overlaps with the wait.
-  HashedKey Prefetch(const KeyView& key) {
-    const HashedKey hashed(key);
-    ShardOf(hashed);
-    return hashed;
-  }
+  HashedKey Prefetch(const KeyView& key);
 
   // Whether a call by this worker may be made; creates the breaker. `policy` is the worker's own,
   // null if it brings none; it is valid. RESOURCE_EXHAUSTED past max_breakers.
@@ -74,7 +70,7 @@ class Registry {
                                    const Policy* policy, Instant now, Changes* changes);
   absl::StatusOr<Decision> Acquire(const KeyView& key, absl::string_view worker_id,
                                    const Policy* policy, Instant now, Changes* changes) {
-    return Acquire(HashedKey(key), worker_id, policy, now, changes);
+    return Acquire(Prefetch(key), worker_id, policy, now, changes);
   }
 
   // Counts a call. Without a permit it creates the breaker, and may then fail as Acquire does.
@@ -82,7 +78,7 @@ class Registry {
                                       Changes* changes);
   absl::StatusOr<ReportResult> Report(const KeyView& key, const CallReport& report, Instant now,
                                       Changes* changes) {
-    return Report(HashedKey(key), report, now, changes);
+    return Report(Prefetch(key), report, now, changes);
   }
 
   // Counts calls that were made without permits, in their order, unless this batch of the session,
@@ -182,8 +178,8 @@ class Registry {
   ResolvedPolicy Resolve(const KeyView& key, const PolicyPtr& worker_policy)
       ABSL_LOCKS_EXCLUDED(policies_mu_);
 
-  // Has memory fetch the breaker as well.
   Shard& ShardOf(const HashedKey& key);
+  void Prefetch(const HashedKey& key) { ShardOf(key).Prefetch(key); }
   // Runs act(breaker, context) and returns its result; nullopt if there is no such breaker.
   template <typename Act>
   auto RunIfThere(const KeyView& key, Instant now, Changes* changes, Act act);
