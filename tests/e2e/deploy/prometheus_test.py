@@ -5,7 +5,8 @@
 
 Checks the rules, the example configuration and the daemon's metrics with promtool, and runs the
 tests of the rules in alerts_test.yaml. Then lets Prometheus watch the daemon while a circuit opens
-and closes, another is forced, and the daemon ends and comes back, and waits for the alerts.
+and closes, another is forced, and the daemon ends and comes back, and waits for the alerts. Puts the
+queries of the Grafana dashboard to it as well.
 
 There the rules' times are shortened: each minute or hour after `for:` and in brackets becomes a
 second. Nothing else of the file is changed.
@@ -15,8 +16,10 @@ import json
 import os
 import re
 import sys
+import urllib.error
 import urllib.request
 
+from dashboard_test import load_dashboard, queries_of_dashboard
 from processes import Daemon, Directory, Process, run, skip_without, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -80,6 +83,15 @@ def check_files():
     run("promtool", "test", "rules", os.path.join(HERE, "alerts_test.yaml"))
 
 
+def check_dashboard(prometheus):
+    """What promtool cannot find: that a query's sides match each other."""
+    for where, query in queries_of_dashboard(load_dashboard()):
+        try:
+            prometheus.value(query)
+        except urllib.error.HTTPError as error:
+            sys.exit(f"{where}: {query}: {error.read().decode()}")
+
+
 def check_alerts(breakerd, breakerctl, directory):
     os.mkdir(os.path.join(directory, "daemon"))
     with Daemon(breakerd, breakerctl, os.path.join(directory, "daemon")) as daemon, \
@@ -99,6 +111,7 @@ def check_alerts(breakerd, breakerctl, directory):
             daemon.ctl("exec", "svc/op", "--", "false", status=1)
         run("promtool", "check", "metrics", input=get(f"http://{daemon.http}/metrics"))
         expect("BreakerdCircuitOpen", "critical", service="svc", operation="op")
+        check_dashboard(prometheus)
         daemon.ctl("reset", "svc/op")
         expect_none()
 
