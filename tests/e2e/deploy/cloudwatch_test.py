@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What --emf_log writes is what CloudWatch takes, and what the shipped alarms and dashboard ask for.
+"""What --emf_log writes is what CloudWatch takes, and what the shipped template asks for.
 
   cloudwatch_test.py EMF_FILE TEMPLATE
 
@@ -18,7 +18,9 @@ import os
 import re
 import sys
 
-import yaml
+from processes import module
+
+yaml = module("yaml", "python3-yaml")
 
 POLICIES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..",
                         "deploy", "policies", "websocket-app.yaml")
@@ -228,7 +230,7 @@ def check_operations(template):
         watched = {(dimensions.get("Service"), dimensions.get("Operation"))
                    for _, (_, name, _), dimensions in template.alarm_metrics() if name == metric}
         for service, operation in sorted(shipped ^ watched, key=str):
-            yield f"{service}/{operation}: an alarm of {metric} and no policy, or a policy and no alarm"
+            yield f"{service}/{operation}: has a policy or an alarm of {metric}, and not both"
 
 
 def main():

@@ -20,9 +20,9 @@ import subprocess
 import sys
 import tempfile
 
-import yaml
+from processes import module, skip_without
 
-from processes import skip_without
+yaml = module("yaml", "python3-yaml")
 
 DEPLOY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "deploy")
 DASHBOARD = os.path.join(DEPLOY, "grafana", "breakerd.json")

@@ -1,5 +1,6 @@
 """Real processes for the tests beside this file: breakerd, breakerctl and what watches them."""
 
+import importlib
 import os
 import re
 import shutil
@@ -11,12 +12,24 @@ import time
 SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 
 
+def skip(missing):
+    print("skipped: not installed: " + ", ".join(missing))
+    sys.exit(SKIPPED)
+
+
 def skip_without(*programs):
     """Ends the test as skipped unless all programs are installed."""
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
-        print("skipped: not installed: " + ", ".join(missing))
-        sys.exit(SKIPPED)
+        skip(missing)
+
+
+def module(name, package):
+    """One that Debian has in a package of its own; without it the test is skipped."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        skip([package])
 
 
 def run(*command, status=0, **options):
@@ -83,7 +96,7 @@ class Process:
     def wait_for_log(self, pattern):
         """The group of a pattern that the log holds, or will."""
         def match():
-            found = re.search(pattern, self.log(), re.MULTILINE)
+            found = re.search(pattern, self.log())
             if found is None and self._process.poll() is not None:
                 sys.exit(f"{self._command[0]} ended:\n{self.log()}")
             return found and found.group(1)
@@ -102,8 +115,8 @@ class Daemon(Process):
 
     def __enter__(self):
         super().__enter__()
-        self.target = self.wait_for_log(r" listening address=(\S+)$")
-        self.http = self.wait_for_log(r" http_listening address=(\S+)$")
+        self.target = self.wait_for_log(r" listening address=(\S+)\s")
+        self.http = self.wait_for_log(r" http_listening address=(\S+)\s")
         return self
 
     def ctl(self, *words, status=0):

@@ -3,10 +3,10 @@
 
   prometheus_test.py BREAKERD BREAKERCTL
 
-Checks the rules, the example configuration and the daemon's metrics with promtool, and runs the
-tests of the rules in alerts_test.yaml. Then lets Prometheus watch the daemon while a circuit opens
-and closes, another is forced, and the daemon ends and comes back, and waits for the alerts. Puts the
-queries of the Grafana dashboard to it as well.
+Checks the rules and the example configuration with promtool, and runs the tests of the rules in
+alerts_test.yaml. Then lets Prometheus watch the daemon while a circuit opens
+and closes, another is forced, and the daemon ends and comes back, and waits for the alerts. Puts
+the queries of the Grafana dashboard to it as well.
 
 There the rules' times are shortened: each minute or hour after `for:` and in brackets becomes a
 second. Nothing else of the file is changed.
@@ -60,7 +60,7 @@ class Prometheus(Process):
 
     def __enter__(self):
         super().__enter__()
-        self._address = self.wait_for_log(r'msg="Listening on" address=(\S+)$')
+        self._address = self.wait_for_log(r'msg="Listening on" address=(\S+)\s')
         return self
 
     def _ask(self, path):
@@ -109,7 +109,6 @@ def check_alerts(breakerd, breakerctl, directory):
 
         for _ in range(5):
             daemon.ctl("exec", "svc/op", "--", "false", status=1)
-        run("promtool", "check", "metrics", input=get(f"http://{daemon.http}/metrics"))
         expect("BreakerdCircuitOpen", "critical", service="svc", operation="op")
         check_dashboard(prometheus)
         daemon.ctl("reset", "svc/op")
