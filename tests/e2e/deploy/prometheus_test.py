@@ -4,9 +4,9 @@
   prometheus_test.py BREAKERD BREAKERCTL
 
 Checks the rules and the example configuration with promtool, and runs the tests of the rules in
-alerts_test.yaml. Then lets Prometheus watch the daemon while a circuit opens
-and closes, another is forced, and the daemon ends and comes back, and waits for the alerts. Puts
-the queries of the Grafana dashboard to it as well.
+alerts_test.yaml. Then lets Prometheus watch the daemon while a circuit opens and closes, others flap
+and are forced, and the daemon ends and comes back, and waits for the alerts. Puts the queries of the
+Grafana dashboard to it as well.
 
 There the rules' times are shortened: each minute or hour after `for:` and in brackets becomes a
 second. Nothing else of the file is changed.
@@ -112,6 +112,15 @@ def check_alerts(breakerd, breakerctl, directory):
         expect("BreakerdCircuitOpen", "critical", service="svc", operation="op")
         check_dashboard(prometheus)
         daemon.ctl("reset", "svc/op")
+        expect_none()
+
+        open_now = ["exec", "svc/flaps", "--policy", "failure_threshold=1,minimum_request_count=1"]
+        opened = 'breakerd_breaker_transitions_total{operation="flaps", to="OPEN"}'
+        for times in range(1, 5):
+            daemon.ctl(*open_now, "--", "false", status=1)
+            wait_for("the opening counted", lambda: prometheus.value(opened) == times)
+            daemon.ctl("reset", "svc/flaps")
+        expect("BreakerdCircuitFlapping", "warning", service="svc", operation="flaps")
         expect_none()
 
         daemon.ctl("open", "svc/forced", "--reason", "test")
