@@ -122,4 +122,4 @@ class Daemon(Process):
     def ctl(self, *words, status=0):
         """breakerctl, with this daemon as its target."""
         environment = dict(os.environ, BREAKERD_TARGET=self.target)
-        return run(self._breakerctl, *words, status=status, env=environment)
+        return run(self._breakerctl, "--timeout", "20s", *words, status=status, env=environment)

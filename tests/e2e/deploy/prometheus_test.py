@@ -4,9 +4,9 @@
   prometheus_test.py BREAKERD BREAKERCTL
 
 Checks the rules and the example configuration with promtool, and runs the tests of the rules in
-alerts_test.yaml. Then lets Prometheus watch the daemon while a circuit opens and closes, others flap
-and are forced, and the daemon ends and comes back, and waits for the alerts. Puts the queries of the
-Grafana dashboard to it as well.
+alerts_test.yaml. Then lets Prometheus watch the daemon while a circuit opens and closes, others
+flap and are forced, and the daemon ends and comes back, and waits for the alerts. Puts the queries
+of the Grafana dashboard to it as well.
 
 There the rules' times are shortened: each minute or hour after `for:` and in brackets becomes a
 second. Nothing else of the file is changed.
@@ -61,6 +61,7 @@ class Prometheus(Process):
     def __enter__(self):
         super().__enter__()
         self._address = self.wait_for_log(r'msg="Listening on" address=(\S+)\s')
+        self.wait_for_log("(Server is ready to receive web requests)")
         return self
 
     def _ask(self, path):
