@@ -13,8 +13,10 @@ packages=(
 if [[ "${1:-}" == tests || "${1:-}" == bench ]]; then
   packages+=(
     ccache clang-14 clang-format-14 libbenchmark-dev libgmock-dev libgtest-dev
-    bsdextrautils curl git procps python3 zsh
+    bsdextrautils chromium curl git procps prometheus python3 python3-yaml zsh
   )
+  # Node may have come from elsewhere than from Debian.
+  command -v npm >/dev/null || packages+=(nodejs npm)
 fi
 if [[ "${1:-}" == bench ]]; then
   packages+=(libhiredis-dev redis-server)

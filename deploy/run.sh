@@ -29,6 +29,8 @@ breakerd is running; Ctrl-C stops it. In another shell, in this folder, type:
   breakerctl exec demo/http -- curl -sf http://127.0.0.1:8099/
   breakerctl stats demo/http
 
+The board shows every circuit, live: its address is in the log above (http_listening).
+
 NEXT
 fi
 

@@ -72,9 +72,7 @@ std::string BreakerLine(const BreakerStats& stats, const LifetimeCounts& calls, 
   line.Dimension("Service", stats.key.service);
   line.Dimension("Operation", stats.key.operation);
   line.Property("State", Name(stats.state));
-  if (stats.state != State::kClosed && !stats.recent_transitions.empty()) {
-    line.Property("Reason", stats.recent_transitions.front().reason);
-  }
+  if (stats.opening.has_value()) line.Property("Reason", stats.opening->reason);
   line.Count("NotClosed", stats.state != State::kClosed);
   line.Count("Open", stats.state == State::kOpen);
   line.Metric("FailureRate", "Percent", Percent(stats.window.failures, stats.window.total()));
@@ -219,7 +217,6 @@ std::string EmfLog::IntervalLines(Instant now) {
   Changes changes;
   SurveyOptions options;
   options.max_breakers = options_.max_breakers;
-  options.transitions = 1;
   options.wanted = [this](const Breaker& breaker) {
     return breaker.last_used() >= began_ || breaker.state() != State::kClosed ||
            breaker.overridden();

@@ -84,8 +84,10 @@ bool IsWorse(const v1::CircuitStats& a, const v1::CircuitStats& b) {
 
 std::string Why(const v1::CircuitStats& stats) {
   if (stats.has_override()) return OverrideInWords(stats.override());
-  if (stats.state() != v1::CLOSED && stats.recent_transitions_size() > 0) {
-    return stats.recent_transitions(0).reason();
+  if (stats.state() != v1::CLOSED) {
+    for (const v1::Transition& transition : stats.recent_transitions()) {
+      if (transition.from() == v1::CLOSED) return transition.reason();  // it opened the circuit
+    }
   }
   return stats.failure_count() > 0 ? stats.last_failure_error() : "";
 }

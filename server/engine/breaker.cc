@@ -345,7 +345,10 @@ double Breaker::Ramp(MonotonicTime now) const {
 
 void Breaker::TransitionTo(State to, Cause cause, std::string reason, const Context& context) {
   if (transitions_ == nullptr) transitions_ = std::make_unique<std::vector<Transition>>();
-  if (transitions_->size() == kMaxRecentTransitions) transitions_->erase(transitions_->begin());
+  if (transitions_->size() == kMaxRecentTransitions) {
+    // What opened the circuit stays, however many probes fail after it.
+    transitions_->erase(transitions_->begin() + (Opening() == &transitions_->front() ? 1 : 0));
+  }
   transitions_->push_back(
       Transition{state_, to, context.now.wall, cause, std::move(reason), ++generation_});
   if (to == State::kOpen && state_ != State::kOpen) ++lifetime_.times_opened;

@@ -79,6 +79,7 @@ struct BreakerStats {
   PolicySource policy_source = PolicySource::kBuiltIn;
   std::optional<Override> override;
   std::vector<Transition> recent_transitions;  // newest first
+  std::optional<Transition> opening;           // what opened the circuit; while it is not CLOSED
   std::string last_failure_error;
   double ramp_fraction = 1;
 };
@@ -184,7 +185,8 @@ class Breaker {
   // Whether it can be forgotten without anyone noticing but for its counters.
   bool idle() const;
 
-  // The last `count` transitions, oldest first; at most kMaxRecentTransitions.
+  // The last `count` transitions, oldest first; at most kMaxRecentTransitions. The first of them is
+  // what opened the circuit, where there were as many since and it has not closed.
   std::vector<Transition> LastTransitions(uint64_t count) const;
 
  private:
@@ -234,6 +236,8 @@ class Breaker {
   void ProbeEnded(uint64_t permit_id);
   void AbandonPermits(const Context& context);
 
+  // What opened the circuit, while it is not CLOSED; else null.
+  const Transition* Opening() const;
   absl::Duration RetryAfter(MonotonicTime now) const;
   WallTime OpenedAt(Instant now) const;
   double Ramp(MonotonicTime now) const;

@@ -17,6 +17,13 @@ std::vector<Transition> Breaker::LastTransitions(uint64_t count) const {
   return {transitions_->end() - static_cast<ptrdiff_t>(kept), transitions_->end()};
 }
 
+const Transition* Breaker::Opening() const {
+  if (state_ == State::kClosed || transitions_ == nullptr) return nullptr;
+  const auto newest = std::find_if(transitions_->rbegin(), transitions_->rend(),
+                                   [](const Transition& t) { return t.from == State::kClosed; });
+  return newest == transitions_->rend() ? nullptr : &*newest;
+}
+
 BreakerStats Breaker::Stats(Instant now, size_t transitions) {
   BreakerStats stats;
   stats.key = key_;
@@ -40,6 +47,7 @@ BreakerStats Breaker::Stats(Instant now, size_t transitions) {
   if (override_ != nullptr) stats.override = override_->what;
   stats.recent_transitions = LastTransitions(transitions);
   std::reverse(stats.recent_transitions.begin(), stats.recent_transitions.end());
+  if (const Transition* const opening = Opening(); opening != nullptr) stats.opening = *opening;
   stats.last_failure_error = last_failure_error_;
   stats.ramp_fraction = Ramp(now.mono);
   return stats;

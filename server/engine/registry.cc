@@ -109,19 +109,18 @@ absl::StatusOr<BreakerStats> Registry::RunOnExisting(const KeyView& key, Instant
 // ---------------------------------------------------------------------------------------------
 // Workers' calls
 
-absl::StatusOr<Decision> Registry::Acquire(const KeyView& key, absl::string_view worker_id,
+absl::StatusOr<Decision> Registry::Acquire(const HashedKey& key, absl::string_view worker_id,
                                            const Policy* policy, Instant now, Changes* changes) {
-  const HashedKey hashed(key);
-  Shard& shard = ShardOf(hashed);
+  Shard& shard = ShardOf(key);
   MutexLock lock(&shard.mu);
-  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, policy, now, changes);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, policy, now, changes);
   if (!found.ok()) return found.status();
   if (policy != nullptr) BringPolicy(shard, **found, *policy, now, changes);
   const Decision decision =
       shard.Run(**found, now, changes, [&](Breaker& breaker, const Context& context) {
         return breaker.Acquire(worker_id, context);
       });
-  if (decision.probe) probe_holders_.Note(worker_id, key);
+  if (decision.probe) probe_holders_.Note(worker_id, key.view);
   return decision;
 }
 
@@ -132,15 +131,14 @@ void Registry::BringPolicy(Shard& shard, Entry& entry, const Policy& policy, Ins
   ApplyPolicy(shard, entry, std::make_shared<const Policy>(policy), now, changes);
 }
 
-absl::StatusOr<ReportResult> Registry::Report(const KeyView& key, const CallReport& report,
+absl::StatusOr<ReportResult> Registry::Report(const HashedKey& key, const CallReport& report,
                                               Instant now, Changes* changes) {
-  const HashedKey hashed(key);
-  Shard& shard = ShardOf(hashed);
+  Shard& shard = ShardOf(key);
   MutexLock lock(&shard.mu);
-  Entry* entry = shard.Find(hashed);
+  Entry* entry = shard.Find(key);
   if (entry == nullptr) {
     if (report.permit_id != 0) return ReportResult{};
-    absl::StatusOr<Entry*> created = FindOrCreate(shard, hashed, nullptr, now, changes);
+    absl::StatusOr<Entry*> created = FindOrCreate(shard, key, nullptr, now, changes);
     if (!created.ok()) return created.status();
     entry = *created;
   }

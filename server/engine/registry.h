@@ -60,14 +60,30 @@ class Registry {
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
+  // Has memory fetch the breaker and hashes its key, for the calls below that take that: what a
+  // caller does in between overlaps with the wait.
+  HashedKey Prefetch(const KeyView& key) {
+    const HashedKey hashed(key);
+    ShardOf(hashed);
+    return hashed;
+  }
+
   // Whether a call by this worker may be made; creates the breaker. `policy` is the worker's own,
   // null if it brings none; it is valid. RESOURCE_EXHAUSTED past max_breakers.
-  absl::StatusOr<Decision> Acquire(const KeyView& key, absl::string_view worker_id,
+  absl::StatusOr<Decision> Acquire(const HashedKey& key, absl::string_view worker_id,
                                    const Policy* policy, Instant now, Changes* changes);
+  absl::StatusOr<Decision> Acquire(const KeyView& key, absl::string_view worker_id,
+                                   const Policy* policy, Instant now, Changes* changes) {
+    return Acquire(HashedKey(key), worker_id, policy, now, changes);
+  }
 
   // Counts a call. Without a permit it creates the breaker, and may then fail as Acquire does.
-  absl::StatusOr<ReportResult> Report(const KeyView& key, const CallReport& report, Instant now,
+  absl::StatusOr<ReportResult> Report(const HashedKey& key, const CallReport& report, Instant now,
                                       Changes* changes);
+  absl::StatusOr<ReportResult> Report(const KeyView& key, const CallReport& report, Instant now,
+                                      Changes* changes) {
+    return Report(HashedKey(key), report, now, changes);
+  }
 
   // Counts calls that were made without permits, in their order, unless this batch of the session,
   // or a later one, was counted before. Creates breakers as Acquire does; outcomes of one that

@@ -74,8 +74,9 @@ std::vector<BoardFeed::Point> BoardFeed::Chart(const Key& key,
   std::vector<Point> points;
   MutexLock lock(&mu_);
   const auto found = series_.find(key);
-  if (found == series_.end()) return points;
-  const Series& series = found->second;
+  // One that has come in the interval that runs has no series yet.
+  if (found == series_.end() && series_.size() >= kMaxCharted) return points;
+  const Series series = found == series_.end() ? Series() : found->second;
   const Point running = PointOf(Since(series.before, lifetime));
   const int64_t oldest = interval_ - static_cast<int64_t>(kChartPoints) + 1;
   for (const Series::Interval& interval : series.intervals) {

@@ -62,10 +62,12 @@ json RowToJson(const BreakerStats& stats) {
               {"shadow", stats.policy->shadow},
               {"override", OverrideToJson(stats.override)},
               {"last_transition", nullptr},
+              {"opening", nullptr},
               {"last_failure", nullptr}};
   if (!stats.recent_transitions.empty()) {
     row["last_transition"] = TransitionToJson(stats.recent_transitions.front());
   }
+  if (stats.opening.has_value()) row["opening"] = TransitionToJson(*stats.opening);
   if (stats.last_failure_time.has_value()) {
     row["last_failure"] = {{"time", ToJson(stats.last_failure_time)},
                            {"error", stats.last_failure_error}};

@@ -45,6 +45,7 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerCon
       context, publisher_, {metrics_, Method::kAcquire}, [&](Changes* changes) -> absl::Status {
         const absl::StatusOr<KeyView> key = KeyFrom(*request);
         if (!key.ok()) return key.status();
+        const HashedKey hashed = registry_->Prefetch(*key);
         if (absl::Status status = CheckWorkerId(request->worker_id()); !status.ok()) return status;
         std::optional<Policy> policy;
         if (request->has_policy()) {
@@ -53,8 +54,8 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerCon
           policy = *std::move(brought);
         }
         const absl::StatusOr<Decision> decision =
-            registry_->Acquire(*key, request->worker_id(), policy.has_value() ? &*policy : nullptr,
-                               clock_->Now(), changes);
+            registry_->Acquire(hashed, request->worker_id(),
+                               policy.has_value() ? &*policy : nullptr, clock_->Now(), changes);
         if (!decision.ok()) return decision.status();
         ToProto(*decision, response);
         return absl::OkStatus();
@@ -68,10 +69,11 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Report(grpc::CallbackServerCont
                   [&](Changes* changes) -> absl::Status {
                     const absl::StatusOr<KeyView> key = KeyFrom(*request);
                     if (!key.ok()) return key.status();
+                    const HashedKey hashed = registry_->Prefetch(*key);
                     const absl::StatusOr<CallReport> report = CallReportFrom(*request);
                     if (!report.ok()) return report.status();
                     const absl::StatusOr<ReportResult> result =
-                        registry_->Report(*key, *report, clock_->Now(), changes);
+                        registry_->Report(hashed, *report, clock_->Now(), changes);
                     if (!result.ok()) return result.status();
                     ToProto(*result, response);
                     return absl::OkStatus();

@@ -58,7 +58,10 @@ class Fleet {
   void Call(const Key& key) {
     thread_local Changes changes;
     changes.clear();
-    const Decision decision = *registry_->Acquire(key, "worker-7", nullptr, clock_.Now(), &changes);
+    // As the daemon does, which checks the request in between.
+    const HashedKey hashed = registry_->Prefetch(key);
+    const Decision decision =
+        *registry_->Acquire(hashed, "worker-7", nullptr, clock_.Now(), &changes);
     CallReport report;
     report.worker_id = "worker-7";
     report.permit_id = decision.permit_id;

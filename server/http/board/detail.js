@@ -77,10 +77,9 @@ function windowPairs(breaker) {
 }
 
 /** @return {string} What opened the circuit first, where its last change was another. */
-function opening({state, last_transition: last, transitions}, now) {
-  if (state === 'CLOSED' || last === null || last.from === 'CLOSED') return '';
-  const first = transitions?.find(({from}) => from === 'CLOSED');
-  return first === undefined ? '' : `Opened ${ago(first.time, now)}: ${first.reason}`;
+function opened({opening, last_transition: last}, now) {
+  if (opening === null || opening.generation === last.generation) return '';
+  return `Opened ${ago(opening.time, now)}: ${opening.reason}`;
 }
 
 /** The panel. */
@@ -158,7 +157,7 @@ export class Detail {
     say(byId('since'), [since === undefined ? '' : `for ${duration(now - since)}`, ...tags(breaker)]
         .filter((part) => part !== '').join(' · '));
     say(byId('attempt'), attempt(breaker, now));
-    say(byId('opened'), opening(breaker, now));
+    say(byId('opened'), opened(breaker, now));
     if (breaker.override !== null) list(byId('override'), overridePairs(breaker.override, now));
     list(byId('last'), lastPairs(breaker, now));
     this.showWorkers_(breaker, now);

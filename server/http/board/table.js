@@ -40,8 +40,13 @@ function lastFailure(row, now) {
   return `last failure ${error === '' ? '' : `${error}, `}${ago(time, now)}`;
 }
 
+/** @return {?Object} The transition that tells why the circuit is as it is. */
+function why({override, opening, last_transition: last}) {
+  return override === null && opening !== null ? opening : last;
+}
+
 function reason(row, now) {
-  if (inTrouble(row) && row.last_transition !== null) return row.last_transition.reason;
+  if (inTrouble(row) && why(row) !== null) return why(row).reason;
   return lastFailure(row, now);
 }
 
@@ -50,9 +55,11 @@ function isTrip(cause) {
 }
 
 function more(row, now) {
-  if (!inTrouble(row) || row.last_transition === null) return '';
-  const parts = [`for ${duration(now - row.last_transition.time)}`, lastFailure(row, now)];
-  const {cause} = row.last_transition;
+  if (!inTrouble(row) || why(row) === null) return '';
+  const {cause, time} = why(row);
+  const parts = [`for ${duration(now - time)}`];
+  if (row.last_transition.generation !== why(row).generation) parts.push(row.last_transition.reason);
+  parts.push(lastFailure(row, now));
   // The reason of a trip counts them already.
   if (row.failing_workers > 0 && !isTrip(cause)) {
     parts.push(`${several(row.failing_workers, 'worker')} failing`);

@@ -165,6 +165,17 @@ test('a circuit that recovers is seen half-open and closed', async () => {
   });
 });
 
+test('a circuit whose probe fails still tells what opened it', async () => {
+  await onBoard({}, async (page) => {
+    await daemon.call('live/relapses', {fails: true, policy: RECOVERS_AT_ONCE});
+    await inState(page, 'live/relapses', 'HALF_OPEN').waitFor();
+    await daemon.call('live/relapses', {fails: true, policy: RECOVERS_AT_ONCE});
+    const row = rowOf(page, 'live/relapses');
+    await row.filter({hasText: /a probe failed|1s of OPEN are over/}).waitFor();
+    assert.match(await row.locator('.reason').textContent(), /^1 consecutive failure/);
+  });
+});
+
 test('details tell why, who failed, the policy and the changes of state', async () => {
   await trip('detail/why');
   await onBoard({}, async (page) => {
@@ -244,7 +255,7 @@ test('rows stand worst first', async () => {
     const states = await page.locator('#rows tr').evaluateAll(
         (rows) => rows.map((row) => row.dataset.state));
     const ranks = states.map((state) => ['OPEN', 'HALF_OPEN', 'CLOSED'].indexOf(state));
-    assert.deepEqual(ranks, ranks.toSorted());
+    assert.deepEqual(ranks, [...ranks].sort());
   });
 });
 
@@ -278,7 +289,7 @@ test('the keyboard is enough', async () => {
     const first = await focused();
     await page.keyboard.press('j');
     const second = await focused();
-    assert.deepEqual([first, second].toSorted(), ['keys/one', 'keys/two']);
+    assert.deepEqual([first, second].sort(), ['keys/one', 'keys/two']);
     await page.keyboard.press('Enter');
     await waitForText(page, '#detail-name', second);
     await page.keyboard.press('k');

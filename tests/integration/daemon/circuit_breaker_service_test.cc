@@ -208,40 +208,34 @@ TEST_F(CircuitBreakerServiceTest, ListFiltersByServiceAndState) {
 }
 
 TEST(CircuitBreakerServiceLimitsTest, BigPageEndsEarlyRatherThanOutgrowAClient) {
-  constexpr int kBreakers = 500;
+  constexpr int kBreakers = 120;
   server::SimulatedClock clock;
   TestDaemon daemon(&clock);
-  const std::string label(60, 'x');
-  const auto key = [&](int i) {
-    return "service: 's' operation: '" + std::to_string(i) + "' worker_id: '" + label + label +
-           "' ";
-  };
-  // Each failed probe leaves two transitions with their reasons behind.
-  for (int cycle = 0; cycle < 7; ++cycle) {
-    for (int i = 0; i < kBreakers; ++i) {
-      auto report = Text<v1::ReportRequest>(key(i) + "outcome: FAILURE error: '" + label + "'");
-      report.set_permit_id(
-          daemon
-              .Acquire(Text<v1::AcquireRequest>(key(i) + "policy { failure_threshold: 1 "
-                                                         "minimum_request_count: 1 }"))
-              .permit_id());
-      daemon.Report(report);
+  // Each leaves a transition with its words behind.
+  v1::SetOverrideRequest request = Text<v1::SetOverrideRequest>("service: 's' mode: FORCED_OPEN");
+  request.set_reason(std::string(256, 'r'));
+  request.set_actor(std::string(256, 'a'));
+  for (int i = 0; i < kBreakers; ++i) {
+    request.set_operation(std::to_string(i));
+    for (int n = 0; n < 16; ++n) {
+      grpc::ClientContext context;
+      v1::CircuitStats stats;
+      ASSERT_TRUE(daemon.admin().SetOverride(&context, request, &stats).ok());
     }
-    clock.Advance(absl::Seconds(30));
   }
   int seen = 0;
   int pages = 0;
-  v1::ListStatsRequest request;
-  request.set_page_size(1000);
+  v1::ListStatsRequest list;
+  list.set_page_size(1000);
   do {
     grpc::ClientContext context;
     v1::ListStatsResponse page;
-    ASSERT_TRUE(daemon.stub().ListStats(&context, request, &page).ok());
+    ASSERT_TRUE(daemon.stub().ListStats(&context, list, &page).ok());
     EXPECT_LT(page.ByteSizeLong(), 2u << 20);
     seen += page.stats_size();
     ++pages;
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
+    list.set_page_token(page.next_page_token());
+  } while (!list.page_token().empty());
   EXPECT_EQ(seen, kBreakers);
   EXPECT_GT(pages, 1);
 }

@@ -221,5 +221,31 @@ TEST(BreakerOpenTest, OnlyTheLastSixteenTransitionsAreKeptNewestFirst) {
   EXPECT_EQ(stats.lifetime.times_opened, 10u);
 }
 
+TEST(BreakerOpenTest, WhatOpenedTheCircuitIsKeptHoweverManyProbesFail) {
+  BreakerHarness b(OneStrike());
+  b.Trip();
+  b.Reset();
+  b.Trip();
+  const Transition opening = b.Stats().recent_transitions.front();
+  EXPECT_EQ(b.Stats().opening, opening);
+
+  for (int i = 0; i < 20; ++i) {
+    b.WaitForHalfOpen();
+    b.Fail();
+    ASSERT_EQ(b.state(), State::kOpen);
+  }
+
+  const BreakerStats stats = b.Stats();
+  EXPECT_EQ(stats.opening, opening);
+  ASSERT_EQ(stats.recent_transitions.size(), 16u);
+  EXPECT_EQ(stats.recent_transitions.back(), opening);
+  for (size_t i = 0; i < 15; ++i) {
+    EXPECT_EQ(stats.recent_transitions[i].generation, stats.generation - i);
+  }
+
+  b.Reset();
+  EXPECT_EQ(b.Stats().opening, std::nullopt);
+}
+
 }  // namespace
 }  // namespace breaker::server
