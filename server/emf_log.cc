@@ -187,7 +187,7 @@ void EmfLog::Run() {
     if (now.mono >= next_ || stop) {
       Write(IntervalLines(now));
       began_ = now.mono;
-      next_ = now.mono + options_.interval;
+      while (next_ <= now.mono) next_ = next_ + options_.interval;
     }
   }
 }

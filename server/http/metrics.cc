@@ -150,6 +150,11 @@ void WriteBreakers(const Survey& survey, const TransitionCounter& transitions,
                      [](const BreakerStats& s, BreakerFamilies::Add add) {
                        if (s.override.has_value()) add({{"mode", Name(s.override->mode)}}, 1);
                      });
+  families.WriteSome(MetricType::Gauge, "breakerd_breaker_shadow",
+                     "1 while the policy is on trial: no call is refused.",
+                     [](const BreakerStats& s, BreakerFamilies::Add add) {
+                       if (s.policy->shadow) add({}, 1);
+                     });
   families.Write(MetricType::Gauge, "breakerd_breaker_window_calls",
                  "Calls in the monitoring window.", "outcome", {"success", "failure"},
                  [](const BreakerStats& s, size_t i) {

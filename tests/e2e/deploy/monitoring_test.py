@@ -23,6 +23,7 @@ def tell_all(daemon):
         daemon.ctl("exec", "svc/op", "--", "false", status=1)
     daemon.ctl("exec", "svc/op", "--", "true", status=75)
     daemon.ctl("exec", "svc/rate", "--policy", "failure_rate_threshold=0.5", "--", "true")
+    daemon.ctl("exec", "svc/shadow", "--policy", "shadow=true", "--", "true")
     daemon.ctl("exec", 'svc/ö "p" \\n {le="1"}', "--", "true")
     daemon.ctl("open", "svc/forced", "--reason", 'he said "no"')
     daemon.ctl("stats", "svc/unknown", status=1)
