@@ -192,6 +192,7 @@ void HttpServer::Respond(mg_connection* connection) const {
 
   ConnectionStream stream(connection);
   const bool lasts = response.stream != nullptr;
+  if (lasts) mg_disable_connection_keep_alive(connection);  // its end is the end of the body
   if (!stream.Write(Head(response, lasts))) return;
   if (absl::string_view(info->request_method) == "HEAD") return;
   lasts ? response.stream(stream) : (void)stream.Write(response.body);
