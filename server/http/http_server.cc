@@ -134,6 +134,8 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
                                  "yes",
                                  "keep_alive_timeout_ms",
                                  "2000",
+                                 "access_control_allow_origin",
+                                 "",  // pages from elsewhere are allowed nothing
                                  nullptr};
   mg_callbacks callbacks = {};
   callbacks.log_message = [](const mg_connection*, const char*) { return 1; };  // not to stderr
