@@ -11,7 +11,7 @@
 namespace breaker {
 
 struct HttpAnswer {
-  int status = 0;  // 0 = there was none
+  int status = 0;                              // 0 = there was none
   std::map<std::string, std::string> headers;  // names in lower case
   std::string body;
 
