@@ -211,13 +211,14 @@ void BoardFeed::TellRows(Instant now) {
     streams_->Send("removed", Dump({{"service", key.service}, {"operation", key.operation}}));
   }
   shown_ = std::move(shown);
-  streams_->Send("rows", Dump({{"time", ToJson(now.wall)},
-                               {"store_failing", writer_->stats().degraded},
-                               {"total", survey.total},
-                               {"counts", CountsToJson(survey)},
-                               {"breakers", std::move(rows)}}));
+  const std::string data = Dump({{"time", ToJson(now.wall)},
+                                 {"store_failing", writer_->stats().degraded},
+                                 {"total", survey.total},
+                                 {"counts", CountsToJson(survey)},
+                                 {"breakers", std::move(rows)}});
   const absl::Duration took = clock_->Now().mono - now.mono;
   next_rows_ = now.mono + std::max(kRowsInterval, took * kShareOfACore);
+  streams_->Send("rows", data);
 }
 
 Survey BoardFeed::Look(size_t max_breakers, size_t transitions, Instant now) {
