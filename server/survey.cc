@@ -37,7 +37,7 @@ void KeepWorst(size_t count, std::vector<BreakerStats>* breakers) {
 bool Matches(const Key& key, absl::string_view search) {
   return search.empty() ||
          absl::StrContains(absl::AsciiStrToLower(absl::StrCat(key.service, "/", key.operation)),
-                           search);
+                           absl::AsciiStrToLower(search));
 }
 
 double FailureRate(const BreakerStats& stats) {
