@@ -37,7 +37,7 @@ void KeepWorst(size_t count, std::vector<BreakerStats>* breakers) {
 bool Matches(const Key& key, absl::string_view search) {
   return search.empty() ||
          absl::StrContains(absl::AsciiStrToLower(absl::StrCat(key.service, "/", key.operation)),
-                           search);
+                           absl::AsciiStrToLower(search));
 }
 
 double FailureRate(const BreakerStats& stats) {
@@ -57,15 +57,19 @@ bool IsWorse(const BreakerStats& a, const BreakerStats& b) {
 
 Survey TakeSurvey(Registry* registry, const SurveyOptions& options, Instant now, Changes* changes) {
   Survey survey;
+  const auto count = [&survey](State state) {
+    ++survey.total;
+    ++survey.by_state[static_cast<size_t>(state)];
+  };
   registry->ForEach(
       [&](const Breaker& breaker) {
-        // Only what is wanted costs more than a look.
-        ++survey.total;
-        ++survey.by_state[static_cast<size_t>(breaker.state())];
-        return options.wanted(breaker) && Matches(breaker.key(), options.search);
+        if (options.wanted(breaker) && Matches(breaker.key(), options.search)) return true;
+        count(breaker.state());  // what is not wanted costs no more than a look
+        return false;
       },
       options.transitions, now, changes,
       [&](BreakerStats stats) {
+        count(stats.state);
         ++survey.matched;
         survey.breakers.push_back(std::move(stats));
         // Now and then, so that it costs little a breaker.

@@ -12,6 +12,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "server/engine/errors.h"
+#include "server/engine/limits.h"
 #include "server/http/board_files.h"
 #include "server/http/board_json.h"
 #include "server/rpc/convert.h"
@@ -63,19 +65,52 @@ bool IsToken(const std::string& given, const std::string& token) {
   return differs == 0;
 }
 
+// A field of the body; `otherwise` if it is not there. `type` is what it has to be, in words.
+template <typename T>
+absl::StatusOr<T> FieldFrom(const json& body, const char* field, bool (json::*is)() const noexcept,
+                            absl::string_view type, T otherwise) {
+  const auto found = body.find(field);
+  if (found == body.end()) return otherwise;
+  if (((*found).*is)()) return found->template get<T>();
+  return errors::InvalidField(field, absl::StrCat("a JSON ", found->type_name()), type);
+}
+
+absl::StatusOr<std::string> TextFrom(const json& body, const char* field) {
+  return FieldFrom<std::string>(body, field, &json::is_string, "a string", "");
+}
+
 absl::StatusOr<v1::SetOverrideRequest> OverrideRequestFrom(const json& body) {
   v1::SetOverrideRequest request;
-  const std::string mode = body.value("mode", "");
+  absl::Status status;
+  for (const auto& [field, to] : {std::pair("service", request.mutable_service()),
+                                  std::pair("operation", request.mutable_operation()),
+                                  std::pair("reason", request.mutable_reason()),
+                                  std::pair("actor", request.mutable_actor())}) {
+    absl::StatusOr<std::string> text = TextFrom(body, field);
+    status.Update(text.status());
+    if (text.ok()) *to = *std::move(text);
+  }
+  const absl::StatusOr<std::string> mode = TextFrom(body, "mode");
+  status.Update(mode.status());
   v1::Override::Mode parsed = v1::Override::MODE_UNSPECIFIED;
-  if (!v1::Override::Mode_Parse(mode, &parsed) || parsed == v1::Override::MODE_UNSPECIFIED) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("mode: \"", mode, "\" is not FORCED_OPEN or FORCED_CLOSED"));
+  if (mode.ok() &&
+      (!v1::Override::Mode_Parse(*mode, &parsed) || parsed == v1::Override::MODE_UNSPECIFIED)) {
+    status.Update(errors::InvalidField("mode", absl::StrCat("\"", *mode, "\""),
+                                       "FORCED_OPEN or FORCED_CLOSED"));
   }
   request.set_mode(parsed);
-  request.set_reason(body.value("reason", ""));
-  request.set_actor(body.value("actor", ""));
-  const double ttl_seconds = body.value("ttl_seconds", 0.0);
-  if (ttl_seconds != 0) SetDuration(absl::Seconds(ttl_seconds), request.mutable_ttl());
+  const absl::StatusOr<double> ttl =
+      FieldFrom<double>(body, "ttl_seconds", &json::is_number, "a number", 0);
+  status.Update(ttl.status());
+  if (ttl.ok() && (*ttl < 0 || *ttl > absl::ToDoubleSeconds(kMaxOverrideTtl))) {
+    status.Update(
+        errors::InvalidField("ttl_seconds", Dump(*ttl),
+                             absl::StrCat("in [0, ", absl::ToInt64Seconds(kMaxOverrideTtl),
+                                          "], where 0 is until it is cleared")));
+  } else if (ttl.ok() && *ttl > 0) {
+    SetDuration(absl::Seconds(*ttl), request.mutable_ttl());
+  }
+  if (!status.ok()) return status;
   return request;
 }
 
@@ -208,19 +243,17 @@ HttpRoutes::Handler BoardApi::ForAdmins(Act act) {
     }
     const json body = json::parse(request.body, nullptr, /*allow_exceptions=*/false);
     if (!body.is_object()) return HttpError(400, "the body is no JSON object");
-    try {
-      return act(body);
-    } catch (const json::type_error& error) {  // a field is of another type than is asked for
-      return HttpError(400, error.what());
-    }
+    return act(body);
   };
 }
 
 template <typename Start>
 HttpResponse BoardApi::Operate(const json& body, Start start) {
-  const std::string service = body.value("service", "");
-  const std::string operation = body.value("operation", "");
-  const absl::StatusOr<KeyView> key = CheckKey(service, operation);
+  const absl::StatusOr<std::string> service = TextFrom(body, "service");
+  if (!service.ok()) return Refused(service.status());
+  const absl::StatusOr<std::string> operation = TextFrom(body, "operation");
+  if (!operation.ok()) return Refused(operation.status());
+  const absl::StatusOr<KeyView> key = CheckKey(*service, *operation);
   if (!key.ok()) return Refused(key.status());
   std::promise<absl::StatusOr<BreakerStats>> done;
   start(*key, [&done](absl::StatusOr<BreakerStats> stats) { done.set_value(std::move(stats)); });

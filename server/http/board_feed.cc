@@ -43,6 +43,7 @@ void BoardFeed::Start(Publisher* publisher) {
   const Survey survey = Look(kMaxCharted, kMaxRecentTransitions, now);
   {
     MutexLock lock(&mu_);
+    started_ = clock_->Now().wall;
     interval_began_ = now.mono;
     for (const BreakerStats& stats : survey.breakers) {
       series_[stats.key].before = stats.lifetime;
@@ -150,6 +151,11 @@ void BoardFeed::TellChanges(const Changes& changes) {
 }
 
 void BoardFeed::Remember(const Key& key, const Transition& transition) {
+  // What happened while the feed started may have been found by its look at the breakers as well.
+  const auto is_this = [&](const HistoryEntry& entry) {
+    return entry.transition == transition && entry.key == key;
+  };
+  if (transition.time <= started_ && std::any_of(history_.begin(), history_.end(), is_this)) return;
   history_.push_back({key, transition});
   if (history_.size() > kMaxHistory) history_.pop_front();
 }
@@ -205,13 +211,14 @@ void BoardFeed::TellRows(Instant now) {
     streams_->Send("removed", Dump({{"service", key.service}, {"operation", key.operation}}));
   }
   shown_ = std::move(shown);
-  streams_->Send("rows", Dump({{"time", ToJson(now.wall)},
-                               {"store_failing", writer_->stats().degraded},
-                               {"total", survey.total},
-                               {"counts", CountsToJson(survey)},
-                               {"breakers", std::move(rows)}}));
+  const std::string data = Dump({{"time", ToJson(now.wall)},
+                                 {"store_failing", writer_->stats().degraded},
+                                 {"total", survey.total},
+                                 {"counts", CountsToJson(survey)},
+                                 {"breakers", std::move(rows)}});
   const absl::Duration took = clock_->Now().mono - now.mono;
   next_rows_ = now.mono + std::max(kRowsInterval, took * kShareOfACore);
+  streams_->Send("rows", data);
 }
 
 Survey BoardFeed::Look(size_t max_breakers, size_t transitions, Instant now) {

@@ -105,6 +105,7 @@ class BoardFeed : public ChangeListener {
   bool stop_ ABSL_GUARDED_BY(mu_) = false;
   Changes changes_ ABSL_GUARDED_BY(mu_);                   // to tell of
   std::deque<HistoryEntry> history_ ABSL_GUARDED_BY(mu_);  // oldest first
+  WallTime started_ ABSL_GUARDED_BY(mu_);                  // when it had all that there was before
   absl::flat_hash_map<Key, Series> series_ ABSL_GUARDED_BY(mu_);
   int64_t interval_ ABSL_GUARDED_BY(mu_) = 0;  // the number of the one that runs
   MonotonicTime interval_began_ ABSL_GUARDED_BY(mu_);

@@ -134,6 +134,8 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
                                  "yes",
                                  "keep_alive_timeout_ms",
                                  "2000",
+                                 "access_control_allow_origin",
+                                 "",  // pages from elsewhere are allowed nothing
                                  nullptr};
   mg_callbacks callbacks = {};
   callbacks.log_message = [](const mg_connection*, const char*) { return 1; };  // not to stderr
@@ -192,6 +194,7 @@ void HttpServer::Respond(mg_connection* connection) const {
 
   ConnectionStream stream(connection);
   const bool lasts = response.stream != nullptr;
+  if (lasts) mg_disable_connection_keep_alive(connection);  // its end is the end of the body
   if (!stream.Write(Head(response, lasts))) return;
   if (absl::string_view(info->request_method) == "HEAD") return;
   lasts ? response.stream(stream) : (void)stream.Write(response.body);

@@ -22,14 +22,14 @@ MATCHER(IsOk, negation ? "is an error" : "is OK") {
 }
 
 MATCHER_P2(StatusIs, code, message,
-           testing::PrintToString(code) + " with a message that " +
-               testing::DescribeMatcher<std::string>(message, negation)) {
+           ::testing::PrintToString(code) + " with a message that " +
+               ::testing::DescribeMatcher<std::string>(message, negation)) {
   *result_listener << StatusOf(arg).ToString();
   return StatusOf(arg).code() == code &&
-         testing::Matches(message)(std::string(StatusOf(arg).message()));
+         ::testing::Matches(message)(std::string(StatusOf(arg).message()));
 }
 
-inline auto StatusIs(absl::StatusCode code) { return StatusIs(code, testing::_); }
+inline auto StatusIs(absl::StatusCode code) { return StatusIs(code, ::testing::_); }
 
 }  // namespace breaker
 

@@ -22,7 +22,7 @@ TestDaemon::TestDaemon(const server::Clock* clock, server::DaemonOptions options
     : clock_(clock), options_(std::move(options)) {
   options_.listen = "127.0.0.1:0";
   options_.data_dir = dir_.path();
-  options_.http_listen = "127.0.0.1:0";
+  if (!options_.http_listen.empty()) options_.http_listen = "127.0.0.1:0";
   Start();
 }
 

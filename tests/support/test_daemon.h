@@ -16,13 +16,17 @@ namespace breaker::testing {
 
 // A whole daemon in the test's own process, on a free port and in a new directory, with a clock of
 // the test's choice. It serves when the constructor returns; one that cannot ends the test program.
+// HTTP is on a free port as well, unless the options have it off.
 class TestDaemon {
  public:
   explicit TestDaemon(const server::Clock* clock, server::DaemonOptions options = {});
 
   // Shuts down and starts again on the same directory, at another port.
   void Restart();
+  // Drains and ends; only the destructor may follow. May take drain_timeout.
+  void Shutdown() { daemon_->Shutdown(); }
   int port() const { return daemon_->port(); }
+  int http_port() const { return daemon_->http_port(); }
 
   // A connection of its own.
   std::shared_ptr<grpc::Channel> NewChannel() const;
