@@ -233,12 +233,14 @@ TEST_F(HttpTest, BreakersAreThereWorstFirstWithWhatTheBoardNeeds) {
   EXPECT_EQ(open["next_attempt_time"], 1'700'000'030'000);
   EXPECT_EQ(open["override"], nullptr);
   EXPECT_EQ(open["last_transition"]["cause"], "CONSECUTIVE_FAILURES");
+  EXPECT_EQ(open["opening"], open["last_transition"]);
   EXPECT_EQ(open["last_failure"], json::parse(R"({"time": 1700000000000, "error": "Timeout"})"));
   const json& quiet = breakers["breakers"][1];
   EXPECT_EQ(quiet["state"], "CLOSED");
   EXPECT_EQ(quiet["in_flight"], 1);
   EXPECT_EQ(quiet["next_attempt_time"], nullptr);
   EXPECT_EQ(quiet["last_transition"], nullptr);
+  EXPECT_EQ(quiet["opening"], nullptr);
   EXPECT_EQ(quiet["last_failure"], nullptr);
   EXPECT_EQ(quiet["ramp_fraction"], 1.0);
   EXPECT_EQ(quiet["shadow"], false);

@@ -104,6 +104,10 @@ class BoardFeedTest : public ::testing::Test {
     ASSERT_TRUE(registry_.Subscribe(key, &policy, clock_.Now(), &changes).ok());
     Publish(std::move(changes));
   }
+  void Open(const Key& key) {
+    Create(key, Jumpy());
+    Report(key, Outcome::kFailure);
+  }
   void Report(const Key& key, Outcome outcome, int times = 1) {
     Changes changes;
     for (int i = 0; i < times; ++i) {
@@ -185,8 +189,7 @@ TEST_F(BoardHistoryTest, GoesOnWithWhatHappens) {
   Restore({"a", "1"}, {100});
   Start();
   Follow();
-  Create({"b", "2"}, Jumpy());
-  Report({"b", "2"}, Outcome::kFailure);
+  Open({"b", "2"});
   AwaitData("transition");
   EXPECT_THAT(History(), ElementsAre("b/2 2", "a/1 100"));
   EXPECT_THAT(History("", 1), ElementsAre("b/2 2"));
@@ -208,8 +211,7 @@ TEST_F(BoardHistoryTest, HoldsTheLastThousandOnly) {
   EXPECT_EQ(seeded.back(), "s/0 501");
 
   Follow();
-  Create({"new", "o"}, Jumpy());
-  Report({"new", "o"}, Outcome::kFailure);
+  Open({"new", "o"});
   AwaitData("transition");
   const std::vector<std::string> after = History("", 10'000);
   ASSERT_THAT(after, SizeIs(BoardFeed::kMaxHistory));
@@ -219,13 +221,11 @@ TEST_F(BoardHistoryTest, HoldsTheLastThousandOnly) {
 
 // Looking at the breakers at the start is what has this one go on to HALF_OPEN.
 TEST_F(BoardHistoryTest, WhatHappensWhileItBeginsIsThereOnce) {
-  Create({"s", "o"}, Jumpy());
-  Report({"s", "o"}, Outcome::kFailure);
+  Open({"s", "o"});
   clock_.Advance(absl::Seconds(30));
   Start();
   Follow();
-  Create({"s", "later"}, Jumpy());
-  Report({"s", "later"}, Outcome::kFailure);
+  Open({"s", "later"});
   while (AwaitData("transition").value("operation", "later") != "later") {
   }
   EXPECT_THAT(History(), ElementsAre("s/later 2", "s/o 3", "s/o 2"));
@@ -360,8 +360,7 @@ using BoardNewsTest = BoardFeedTest;
 TEST_F(BoardNewsTest, ATransitionIsToldAtOnceWithTheBreakerRightAfter) {
   Start();
   Follow();
-  Create({"s", "o"}, Jumpy());
-  Report({"s", "o"}, Outcome::kFailure);  // and no time passes
+  Open({"s", "o"});  // and no time passes
 
   const json event = AwaitData("transition");
 
@@ -434,13 +433,27 @@ TEST_F(BoardNewsTest, RowsComeNoMoreThanOnceASecond) {
   Follow();
   FirstRows();
   clock_.Advance(absl::Milliseconds(999));
-  Create({"s", "o"}, Jumpy());
-  Report({"s", "o"}, Outcome::kFailure);
-  AwaitData("transition");
+  // When the second one is told, the feed is done with all that it does after the first.
+  for (const char* operation : {"first", "second"}) {
+    Open({"s", operation});
+    AwaitData("transition");
+  }
   clock_.Advance(absl::Milliseconds(1));
   Wake();
   const json rows = AwaitData("rows");
   EXPECT_EQ(rows["time"], 1'700'000'001'000) << "there were none in between";
+}
+
+// The feed by itself wakes every second.
+TEST_F(BoardNewsTest, NoTransitionWaitsForTheNextSecond) {
+  Start();
+  Follow();
+  const absl::Time began = absl::Now();
+  for (int i = 0; i < 10; ++i) {
+    Open({"s", absl::StrCat(i)});
+    AwaitData("transition");
+  }
+  EXPECT_LT(absl::Now() - began, absl::Seconds(5));
 }
 
 TEST_F(BoardNewsTest, ADeletedBreakerIsToldOnceAndAtOnce) {
@@ -468,8 +481,7 @@ TEST_F(BoardNewsTest, TheEndOfAnIntervalIsTold) {
 
 TEST_F(BoardNewsTest, WhatTimeDoesIsToldToo) {
   Start();
-  Create({"s", "o"}, Jumpy());
-  Report({"s", "o"}, Outcome::kFailure);
+  Open({"s", "o"});
   Follow();
   FirstRows();
   clock_.Advance(absl::Seconds(30));

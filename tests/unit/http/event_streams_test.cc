@@ -104,7 +104,7 @@ TEST(EventStreamsTest, NoMoreThanThereMayBeAndAPlaceIsFreeAgainWhenOneIsDropped)
 
   open[5].reset();
   const StreamPtr in_its_place = streams.Open();
-  EXPECT_NE(in_its_place, nullptr);
+  ASSERT_NE(in_its_place, nullptr);
   EXPECT_EQ(streams.Open(), nullptr);
 
   streams.Send("rows", "{}");
