@@ -81,7 +81,8 @@ HttpAnswer HttpConnection::ReadHead() {
   if (!head.has_value()) return answer;
   const std::vector<std::string> lines = absl::StrSplit(*head, "\r\n");
   const std::vector<std::string> words = absl::StrSplit(lines[0], absl::MaxSplits(' ', 2));
-  if (words.size() < 2 || !absl::SimpleAtoi(words[1], &answer.status)) return answer;
+  if (words.size() < 2 || words[0] != "HTTP/1.1") return answer;
+  if (!absl::SimpleAtoi(words[1], &answer.status)) return answer;
   for (size_t i = 1; i < lines.size(); ++i) {
     const std::vector<std::string> parts = absl::StrSplit(lines[i], absl::MaxSplits(": ", 1));
     if (parts.size() == 2) answer.headers[absl::AsciiStrToLower(parts[0])] = parts[1];

@@ -67,9 +67,8 @@ class HttpServerTest : public ::testing::Test {
     routes.Get("/two_lines", [](const HttpRequest&) {
       HttpResponse response;
       response.stream = [](HttpStream& out) {
-        EXPECT_TRUE(out.Write("one\n"));
-        EXPECT_TRUE(out.Write(""));
-        EXPECT_TRUE(out.Write("two\n"));
+        // A client may not stay to the end; an empty text is no end.
+        (void)(out.Write("one\n") && out.Write("") && out.Write("two\n"));
       };
       return response;
     });

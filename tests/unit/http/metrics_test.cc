@@ -264,10 +264,7 @@ TEST_F(MetricsTest, TimeTakesItsCourseWithoutAnyTraffic) {
       Scrape().Value(R"(breakerd_breaker_state{service="s",operation="o",state="HALF_OPEN"})"),
       "1");
   // And whoever else is to know is told, as of any other transition.
-  EXPECT_TRUE(Eventually([&] {
-    return store_.Find({"s", "o"}).has_value() &&
-           store_.Find({"s", "o"})->state == State::kHalfOpen;
-  }));
+  EXPECT_TRUE(Eventually([&] { return transitions_.Of({"s", "o"}).size() == 2; }));
 }
 
 // ---------------------------------------------------------------------------------------------
