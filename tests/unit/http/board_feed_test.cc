@@ -437,6 +437,7 @@ TEST_F(BoardNewsTest, RowsComeNoMoreThanOnceASecond) {
   for (const char* operation : {"first", "second"}) {
     Open({"s", operation});
     AwaitData("transition");
+    EXPECT_THAT(passed_, IsEmpty());
   }
   clock_.Advance(absl::Milliseconds(1));
   Wake();
