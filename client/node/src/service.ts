@@ -89,7 +89,7 @@ export class CircuitBreakerService extends EventEmitter {
    * `options.signal`, and BreakerdError INVALID_ARGUMENT for a name or policy that is not valid:
    * nothing runs then. Every other error of the daemon is met as if it were away.
    */
-  async execute<T, F = T>(
+  execute<T, F = T>(
       service: string, operation: string, fn: GuardedFunction<T>, fallback?: Fallback<F> | null,
       options: ExecuteOptions = NO_POLICY): Promise<T | F> {
     const cell = this.cache.cells.find(service, operation);
@@ -101,19 +101,21 @@ export class CircuitBreakerService extends EventEmitter {
       return this.executeSlowly(cell, service, operation, fn, fallback, options);
     }
     const generation = cell.generation;
-    let value: T;
+    const failed = (error: unknown) =>
+      this.afterFailure(error, cell, generation, now() - start, fallback, options);
+    let running: T | PromiseLike<T>;
     try {
-      value = await fn();
+      running = fn();
     } catch (error) {
-      const failed = this.failed(error, cell, options);
-      cell.record(generation, failed ? 'FAILURE' : 'IGNORED', failed ? labelOf(error) : '',
-          now() - start);
-      if (failed && this.fallsBackOnFailure(options) && fallback) return fallback(error);
-      throw error;
+      return failed(error);
     }
-    const end = now();
-    cell.succeeded(generation, end, end - start);
-    return value;
+    // A then is less work than an async function that awaits.
+    const promise = running instanceof Promise ? running as Promise<T> : Promise.resolve(running);
+    return promise.then((value) => {
+      const end = now();
+      cell.succeeded(generation, end, end - start);
+      return value;
+    }, failed);
   }
 
   /**
@@ -202,6 +204,17 @@ export class CircuitBreakerService extends EventEmitter {
     }
     await this.conclude(permit, 'SUCCESS', now() - start, '');
     return value;
+  }
+
+  /** Of a call that a cell allowed. */
+  private async afterFailure<F>(
+      error: unknown, cell: Cell, generation: number, took: number,
+      fallback: Fallback<F> | null | undefined, options: ExecuteOptions): Promise<F> {
+    const failed = this.failed(error, cell, options);
+    cell.record(
+        generation, failed ? 'FAILURE' : 'IGNORED', failed ? labelOf(error) : '', took);
+    if (failed && this.fallsBackOnFailure(options) && fallback) return fallback(error);
+    throw error;
   }
 
   private conclude(
