@@ -8,6 +8,11 @@ export function checkNames(service: string, operation: string): void {
   checkName('operation', operation);
 }
 
+/** As above; may not be empty, since an empty one is no name to count a worker by. */
+export function checkWorkerId(workerId: string): void {
+  checkName('workerId', workerId);
+}
+
 function checkName(field: string, value: unknown): void {
   const valid = typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= MAX_BYTES &&
       !/[\x00-\x1f\x7f-\x9f]/.test(value);

@@ -1,7 +1,7 @@
 import type {ChannelCredentials, ChannelOptions} from '@grpc/grpc-js';
 import {hostname} from 'node:os';
 
-import type {CircuitOpenError} from './errors.js';
+import {checkWorkerId} from './names.js';
 import {policyIn} from './policy.js';
 import type {Policy} from './policy.js';
 import type {BreakerName, BreakerTransport} from './transport.js';
@@ -81,9 +81,10 @@ export interface ExecuteOptions extends Policy {
 
 /**
  * Answers for a call that was refused (its argument is a CircuitOpenError), or with
- * fallbackOnFailure for one that failed.
+ * fallbackOnFailure for one that failed. The argument's type is the fallback's own to choose, as in a
+ * catch clause.
  */
-export type Fallback<T> = (reason: CircuitOpenError | unknown) => T | PromiseLike<T>;
+export type Fallback<T> = (reason: any) => T | PromiseLike<T>;
 
 /** What a service goes by. */
 export interface Settings {
@@ -101,8 +102,10 @@ export interface Settings {
 export const DEFAULT_TARGET = '127.0.0.1:50051';
 
 export function settingsOf(options: CircuitBreakerServiceOptions, preferred: Mode): Settings {
+  const workerId = options.workerId || `${hostname()}:${process.pid}`;
+  checkWorkerId(workerId);
   return {
-    workerId: options.workerId || `${hostname()}:${process.pid}`,
+    workerId,
     mode: options.mode ?? preferred,
     onDaemonUnavailable: options.onDaemonUnavailable ?? 'local',
     rpcTimeout: options.rpcTimeout ?? 50,

@@ -74,7 +74,7 @@ const TYPED = `
   const service = new CircuitBreakerService({target: 'localhost:50051', workerId: 'ws-1'});
   const verified: Promise<{sub: string} | null> = service.execute('cognito', 'verifyJWT',
     (signal) => fetch('http://localhost', {signal: signal ?? null}).then(async () => ({sub: 'me'})),
-    (reason) => (reason instanceof CircuitOpenError && reason.retryAfter > 5 ? null : null), {
+    (refusal: CircuitOpenError) => (refusal.retryAfter > 5 ? null : null), {
       failureThreshold: 3, recoveryTimeout: 30000, expectedResponseTime: 2000,
       monitoringWindow: 60000, minimumRequestCount: 5, timeout: 1000 });
   const plain: Promise<number> = service.execute('db', 'query', () => 1);

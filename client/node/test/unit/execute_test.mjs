@@ -200,6 +200,7 @@ test('wrong name or policy is named, and nothing runs', async () => {
     assert.match(error.message, message);
   }
   assert.ok(!ran);
+  assert.throws(() => service({workerId: 'w'.repeat(129)}), /^BreakerdError: workerId/);
   assert.throws(() => service({policy: {halfOpenMaxProbes: 0}}), /policy.halfOpenMaxProbes/);
 });
 

@@ -147,3 +147,27 @@ test('runs that wait are bounded: outcomes join their kind, and what finds none 
   }
   assert.ok(!ledger.hasRoom());
 });
+
+test('failure goes out at once; successes wait for more', async () => {
+  const {transport, batcher, around} = setUp();
+  batcher.setConnected(true);
+  const cell = new Cell('db', 'query', around);
+  cell.update({
+    service: 'db', operation: 'query', state: 'CLOSED', generation: 1, retryAfter: 0,
+    override: null, policy: {expectedResponseTime: 1000, monitoringWindow: 60_000},
+    transition: null, rampFraction: 1, removed: false,
+  }, 1, 0);
+  const turns = async () => {
+    for (let i = 0; i < 3; ++i) await new Promise(setImmediate);
+  };
+  await turns();
+  const start = performance.now();
+  cell.succeeded(1, start, 0);
+  await turns();
+  const sent = transport.batches.length;
+  if (performance.now() - start < 90) assert.equal(sent, 0);
+  cell.record(1, 'FAILURE', 'x', 0);
+  await turns();
+  assert.equal(transport.batches.length, sent + 1);
+  assert.equal(transport.batches.at(-1).outcomes.at(-1).outcome, 'FAILURE');
+});
