@@ -8,6 +8,12 @@ import {shouldTrip} from './trip_rule.js';
 const MAX_PERMITS = 1024;
 const FORCED_OPEN_RETRY_AFTER = 1000;
 
+/** "forced open by ops: maintenance" */
+export function inWords({mode, actor, reason}: Override): string {
+  return `forced ${mode === 'FORCED_OPEN' ? 'open' : 'closed'}` +
+      (actor === '' ? '' : ` by ${actor}`) + (reason === '' ? '' : `: ${reason}`);
+}
+
 export interface EngineSurroundings {
   /** Milliseconds that never go back, from any start. */
   readonly clock: () => number;
@@ -206,11 +212,8 @@ export class BreakerEngine {
     this.overrideEndsAt = override.expiresAt === null ?
       Infinity :
       this.around.clock() + override.expiresAt.getTime() - Date.now();
-    const forcedOpen = override.mode === 'FORCED_OPEN';
-    const reason = `forced ${forcedOpen ? 'open' : 'closed'}` +
-        (override.actor === '' ? '' : ` by ${override.actor}`) +
-        (override.reason === '' ? '' : `: ${override.reason}`);
-    if (!forcedOpen) return this.close('OVERRIDE_SET', reason);
+    const reason = inWords(override);
+    if (override.mode !== 'FORCED_OPEN') return this.close('OVERRIDE_SET', reason);
     this.clearCounts();
     this.failedRecoveries = 0;
     this.transitionTo('OPEN', 'OVERRIDE_SET', reason);

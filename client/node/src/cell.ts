@@ -1,4 +1,4 @@
-import {BreakerEngine} from './breaker_engine.js';
+import {BreakerEngine, inWords} from './breaker_engine.js';
 import type {Ledger} from './ledger.js';
 import {LocalStats, publicStats} from './local_stats.js';
 import type {CircuitBreakerStats} from './local_stats.js';
@@ -326,9 +326,7 @@ export class Cell {
       this.rampStartedAt = now - rampElapsed(update.policy, ramp);
     }
     this.reason = update.transition?.reason ?? this.reason;
-    if (this.reason === '' && update.override !== null) {
-      this.reason = `forced open by ${update.override.actor}: ${update.override.reason}`;
-    }
+    if (this.reason === '' && update.override !== null) this.reason = inWords(update.override);
     this.setGate();
     this.announce(update.transition?.cause ?? '', false);
   }

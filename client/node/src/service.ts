@@ -23,6 +23,8 @@ import type {Outcome} from './transport.js';
 /** The daemon's counts are asked for again when those at hand are older, in milliseconds. */
 const STATS_MAX_AGE = 1000;
 
+const NO_OPTIONS: ExecuteOptions = NO_POLICY;
+
 /** How the cache of a service is doing. */
 export interface CacheStats {
   /** Known at once. */
@@ -85,13 +87,14 @@ export class CircuitBreakerService extends EventEmitter {
    * gives. When the circuit refuses, `fallback` answers instead; without one the promise is rejected
    * with CircuitOpenError.
    *
-   * Also rejects with what `fn` throws or rejects with, CallTimeoutError, the reason of
-   * `options.signal`, and BreakerdError INVALID_ARGUMENT for a name or policy that is not valid:
+   * Also rejects with what `fn` throws or rejects with, CallTimeoutError, the reason of the options'
+   * signal, and BreakerdError INVALID_ARGUMENT for a name or policy that is not valid:
    * nothing runs then. Every other error of the daemon is met as if it were away.
    */
   execute<T, F = T>(
       service: string, operation: string, fn: GuardedFunction<T>, fallback?: Fallback<F> | null,
-      options: ExecuteOptions = NO_POLICY): Promise<T | F> {
+      given?: ExecuteOptions | null): Promise<T | F> {
+    const options = given ?? NO_OPTIONS;
     const cell = this.cache.cells.find(service, operation);
     if (cell === undefined || !cell.open || !cell.brings(options) || this.isBounded(options)) {
       return this.executeSlowly(cell, service, operation, fn, fallback, options);

@@ -131,7 +131,7 @@ test('each outcome counts exactly once though the daemon is killed, and killed a
           await call(s, fail);
           ++failed;
         }
-        await call(s);
+        assert.equal((await call(s)).value, 'done');
         ++succeeded;
       }
       await new Promise(setImmediate);

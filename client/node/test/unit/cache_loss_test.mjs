@@ -59,6 +59,17 @@ test('cache is believed for a while when the daemon dies', async () => {
   assert.ok(!isAway(c));
 });
 
+test('first word of a new stream counts, though the daemon has lost its memory', async () => {
+  fixture.daemon.answerSubscriptions({generation: 5, policy: SENSITIVE});
+  const c = client();
+  await follow(c);
+  fixture.daemon.stop();
+  fixture.daemon.answerSubscriptions({state: 'OPEN', generation: 2, retryAfter: 60_000});
+  await fixture.daemon.start();
+  await eventually(() => c.getCircuitBreakerStats('db', 'query').state === 'OPEN');
+  assert.ok(await refusal(c));
+});
+
 test('what a new stream does not confirm is doubted once its time is over', async () => {
   const c = client();
   await follow(c);

@@ -35,6 +35,7 @@ for (const [mode, make] of [['remote', service], ['cached', cached]]) {
     assert.equal(await s.execute('db', 'query', async () => 2), 2);
     assert.equal(await s.execute('db', 'query', () => ({then: (done) => done(3)})), 3);
     assert.equal(await s.execute('db', 'query', () => undefined), undefined);
+    assert.equal(await s.execute('db', 'query', () => 4, null, null), 4);
   });
 
   test(`error passes and counts, thrown or rejected, ${mode}`, async () => {
