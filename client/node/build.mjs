@@ -17,11 +17,12 @@ const require = createRequire(import.meta.url);
 
 const run = (program, ...args) =>
   execFileSync(program, args, {cwd: HERE, stdio: ['ignore', 'inherit', 'inherit']});
-const compile = (project) =>
-  run(process.execPath, require.resolve('typescript/package.json').replace('package.json', 'bin/tsc'),
-      '-p', project);
+const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc');
+const compile = (project) => run(process.execPath, tsc, '-p', project);
 
-for (const folder of [GENERATED, join(HERE, 'dist')]) rmSync(folder, {recursive: true, force: true});
+for (const folder of [GENERATED, join(HERE, 'dist')]) {
+  rmSync(folder, {recursive: true, force: true});
+}
 mkdirSync(GENERATED, {recursive: true});
 
 run(process.env.PROTOC ?? 'protoc',

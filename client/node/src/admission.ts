@@ -1,5 +1,6 @@
+import type {Answer, BroughtPolicy} from './answer.js';
 import type {Cache} from './cache.js';
-import type {Answer, BroughtPolicy, Cell} from './cell.js';
+import type {Cell} from './cell.js';
 import type {Daemon} from './daemon.js';
 import {BreakerdError} from './errors.js';
 import type {Settings} from './options.js';
@@ -10,7 +11,8 @@ import type {CircuitState, Outcome} from './transport.js';
 const AWAY_RETRY_AFTER = 100;
 
 /**
- * The answer to a call that wants to be made. `grantor`: to whom the outcome goes; null = to no one.
+ * The answer to a call that wants to be made. `grantor`: to whom the outcome goes; null = to no
+ * one.
  */
 export interface Permit {
   readonly service: string;
@@ -52,8 +54,9 @@ export class Admission {
   }
 
   /**
-   * Tells the outcome to whom it concerns. One that the daemon has to be told at once takes as long as
-   * that takes, at most the rpc timeout, and is lost if it fails: the daemon then abandons the permit.
+   * Tells the outcome to whom it concerns. One that the daemon has to be told at once takes as long
+   * as that takes, at most the rpc timeout, and is lost if it fails: the daemon then abandons the
+   * permit.
    */
   conclude(permit: Permit, outcome: Outcome, duration: number, error: string):
       Promise<void> | undefined {

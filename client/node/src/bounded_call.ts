@@ -5,8 +5,8 @@ export type GuardedFunction<T> = (signal?: AbortSignal) => T | PromiseLike<T>;
 
 /**
  * Runs `fn` until it is done, `timeout` milliseconds have passed (CallTimeoutError) or `signal` is
- * aborted (its reason). What `fn` itself comes to after that is dropped; the signal that it was given
- * tells it to stop.
+ * aborted (its reason). What `fn` itself comes to after that is dropped; the signal that it was
+ * given tells it to stop.
  */
 export function runBounded<T>(
     fn: GuardedFunction<T>, signal: AbortSignal | undefined, timeout: number | undefined,
@@ -26,7 +26,9 @@ export function runBounded<T>(
     const onAbort = () => stop(signal!.reason);
 
     signal?.addEventListener('abort', onAbort);
-    if (timeout !== undefined) timer = setTimeout(() => stop(new CallTimeoutError(timeout)), timeout);
+    if (timeout !== undefined) {
+      timer = setTimeout(() => stop(new CallTimeoutError(timeout)), timeout);
+    }
     try {
       Promise.resolve(fn(controller.signal)).then(resolve, reject).finally(settle);
     } catch (error) {

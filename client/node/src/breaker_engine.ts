@@ -49,9 +49,9 @@ interface Permit {
 }
 
 /**
- * One breaker by the daemon's rules, in this process: it stands in for the daemon's while the daemon
- * is away, and is what MemoryBreakerTransport is made of. It does nothing by itself: time passes for
- * it when it is called.
+ * One breaker by the daemon's rules, in this process: it stands in for the daemon's while the
+ * daemon is away, and is what MemoryBreakerTransport is made of. It does nothing by itself: time
+ * passes for it when it is called.
  */
 export class BreakerEngine {
   state: CircuitState = 'CLOSED';
@@ -110,7 +110,7 @@ export class BreakerEngine {
     return this.refuse(this.retryAfter());
   }
 
-  /** Whether it was counted; else it came too late, or its permit is not known, and changed nothing. */
+  /** Whether it was counted; else it came too late, or its permit is not known: nothing changed. */
   report(report: CallReport): boolean {
     const now = this.advance();
     let late = this.state !== 'CLOSED';
@@ -130,7 +130,8 @@ export class BreakerEngine {
   /** One of a run of calls that were admitted under `generation`; 0 = not known. */
   reportFromRun(workerId: string, generation: number, outcome: Outcome, slow: boolean): boolean {
     const now = this.advance();
-    if (this.state !== 'CLOSED' || (generation !== 0 && generation !== this.generation)) return false;
+    const late = generation !== 0 && generation !== this.generation;
+    if (this.state !== 'CLOSED' || late) return false;
     if (outcome !== 'IGNORED') this.count(workerId, outcome, slow, now);
     return true;
   }
@@ -246,8 +247,10 @@ export class BreakerEngine {
     const {state, generation} = this;
     // A policy on trial refuses nothing; an operator's order is not a policy.
     const shadow = this.policy.shadow && this.override === null;
-    const wait = shadow ? 0 : retryAfter;
-    return {allowed: shadow, state, generation, permitId: 0, probe: false, shadow, retryAfter: wait};
+    return {
+      allowed: shadow, state, generation, permitId: 0, probe: false, shadow,
+      retryAfter: shadow ? 0 : retryAfter,
+    };
   }
 
   private probesOut(): number {

@@ -1,9 +1,10 @@
-import type {Cell, StateChange, Surroundings} from './cell.js';
+import type {Cell, Surroundings} from './cell.js';
 import {CellTable} from './cell_table.js';
 import type {BreakerdError} from './errors.js';
 import {Ledger} from './ledger.js';
 import type {Settings} from './options.js';
 import {ReportBatcher} from './report_batcher.js';
+import type {StateChange} from './state_change.js';
 import {now as monotonic} from './time.js';
 import type {BreakerTransport, Subscription, WatchMessage} from './transport.js';
 import {WatchStream} from './watch_stream.js';

@@ -1,3 +1,4 @@
+import type {Answer, BroughtPolicy} from './answer.js';
 import {BreakerEngine, inWords} from './breaker_engine.js';
 import type {Ledger} from './ledger.js';
 import {LocalStats, publicStats} from './local_stats.js';
@@ -6,6 +7,7 @@ import {OutcomeRuns} from './outcome_runs.js';
 import {BUILT_IN_POLICY, NO_POLICY, samePolicy, withDefaults} from './policy.js';
 import type {EffectivePolicy, Policy} from './policy.js';
 import {rampElapsed, rampFraction} from './recovery.js';
+import type {StateChange} from './state_change.js';
 import {now as monotonic} from './time.js';
 import type {
   AcquireAnswer, CircuitState, CircuitUpdate, Outcome, OutcomeRun, Override,
@@ -16,21 +18,6 @@ const FLUSH_AT = 4096;
 /** For who is refused because another asks the daemon just now, or by a ramp. */
 const SHORT_RETRY_AFTER = 10;
 
-/** A change of what this worker takes a circuit's state to be. */
-export interface StateChange {
-  readonly service: string;
-  readonly operation: string;
-  readonly from: CircuitState;
-  readonly to: CircuitState;
-  /** By the contract's name, such as 'CONSECUTIVE_FAILURES'; '' where it is not known. */
-  readonly cause: string;
-  /** One English sentence with the numbers that decided it; '' where it is not known. */
-  readonly reason: string;
-  readonly generation: number;
-  /** The daemon is away, and the breaker of this worker's own has decided so. */
-  readonly local: boolean;
-}
-
 /** What all cells of a service share. */
 export interface Surroundings {
   readonly workerId: string;
@@ -40,27 +27,14 @@ export interface Surroundings {
   readonly onStateChange: (change: StateChange) => void;
 }
 
-/** What a call brings: its own options, and what they make of the service's policy. */
-export interface BroughtPolicy {
-  readonly options: Policy;
-  /** Null = none. */
-  readonly policy: Policy | null;
-}
-
-export type Answer =
-  | {readonly kind: 'ask'}  // the daemon decides
-  | {readonly kind: 'ask-alone'}  // and others are refused until endAsking
-  | {readonly kind: 'allowed', readonly ticket: number, readonly shadow: boolean, readonly probe: boolean}
-  | {readonly kind: 'refused', readonly state: CircuitState, readonly retryAfter: number};
-
 const ASK: Answer = {kind: 'ask'};
 const ASK_ALONE: Answer = {kind: 'ask-alone'};
 
 /**
  * What a worker knows of one breaker, and what it has not told the daemon yet.
  *
- * Most calls see only `open` and the counters: one that the daemon's last word allows, and that went
- * well, allocates nothing here.
+ * Most calls see only `open` and the counters: one that the daemon's last word allows, and that
+ * went well, allocates nothing here.
  */
 export class Cell {
   /** Calls are allowed, under `generation`, for as long as the daemon's word is trusted. */
@@ -197,7 +171,8 @@ export class Cell {
   }
 
   /** Counts a call that was allowed under `generation`. */
-  record(generation: number, outcome: Outcome, label: string, took: number, now = monotonic()): void {
+  record(
+      generation: number, outcome: Outcome, label: string, took: number, now = monotonic()): void {
     const slow = outcome !== 'IGNORED' && took > this.slowAfter;
     const failed = outcome === 'FAILURE' || (slow && this.slowIsFailure);
     if (outcome === 'SUCCESS') this.counts.lastSuccessAt = now;

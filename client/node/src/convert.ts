@@ -26,7 +26,8 @@ export function toDuration(milliseconds: number): Duration {
 
 /** In milliseconds; 0 if unset. */
 export function fromDuration(duration: Duration | undefined): number {
-  return duration === undefined ? 0 : Number(duration.seconds) * 1000 + duration.nanos / NANOS_PER_MS;
+  if (duration === undefined) return 0;
+  return Number(duration.seconds) * 1000 + duration.nanos / NANOS_PER_MS;
 }
 
 const durationOrUnset = (milliseconds: number | undefined) =>

@@ -8,16 +8,16 @@ import type {
 
 const PING_INTERVAL = 100;
 
-/** CANCELLED too: the client cancels no rpc of a caller, so it was a daemon that is shutting down. */
+/** CANCELLED too: the client cancels no rpc of a caller, so it was a daemon that shuts down. */
 const SAYS_AWAY: ReadonlySet<StatusCode> =
     new Set<StatusCode>(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED']);
 
 /**
  * The daemon as a service sees it: a deadline on each rpc, and whether the daemon is there at all.
  *
- * It is away from the moment that an rpc finds it unreachable or slower than the deadline. From then
- * on no caller waits for it. Passing calls start pings, one at a time, and the first that is answered
- * in time brings the daemon back.
+ * It is away from the moment that an rpc finds it unreachable or slower than the deadline. From
+ * then on no caller waits for it. Passing calls start pings, one at a time, and the first that is
+ * answered in time brings the daemon back.
  *
  * Rpcs reject with BreakerdError: UNAVAILABLE, and no other, says that the daemon is away.
  */
@@ -81,7 +81,8 @@ export class Daemon {
     } catch (error) {
       if (!saysAway(error)) throw error;
       this.away = true;
-      throw new BreakerdError('UNAVAILABLE', `breakerd is unavailable: ${(error as Error).message}`);
+      const {message} = error as Error;
+      throw new BreakerdError('UNAVAILABLE', `breakerd is unavailable: ${message}`);
     }
   }
 }

@@ -54,7 +54,8 @@ export class BreakerdError extends Error {
 
 /** For people: whole seconds, or milliseconds below one; rounded up. */
 function inWords(milliseconds: number): string {
-  return milliseconds < 1000 ? `${Math.ceil(milliseconds)}ms` : `${Math.ceil(milliseconds / 1000)}s`;
+  if (milliseconds < 1000) return `${Math.ceil(milliseconds)}ms`;
+  return `${Math.ceil(milliseconds / 1000)}s`;
 }
 
 /** What to call a failure by in the daemon's records: at most 64 bytes of ASCII. */

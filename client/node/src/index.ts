@@ -6,7 +6,7 @@ export type {
   CircuitBreakerServiceOptions, ExecuteOptions, Fallback, IsFailure, Mode, OnDaemonUnavailable,
 } from './options.js';
 export type {GuardedFunction} from './bounded_call.js';
-export type {StateChange} from './cell.js';
+export type {StateChange} from './state_change.js';
 export type {CircuitBreakerStats} from './local_stats.js';
 export type {FailureCounting, Policy} from './policy.js';
 export {BreakerdError, CallTimeoutError, CircuitOpenError} from './errors.js';

@@ -2,7 +2,7 @@ import {BreakerdError} from './errors.js';
 
 const MAX_BYTES = 128;
 
-/** Throws BreakerdError INVALID_ARGUMENT unless both are 1 to 128 bytes without control characters. */
+/** Throws BreakerdError INVALID_ARGUMENT unless both are valid: see below. */
 export function checkNames(service: string, operation: string): void {
   checkName('service', service);
   checkName('operation', operation);
@@ -14,9 +14,10 @@ export function checkWorkerId(workerId: string): void {
 }
 
 function checkName(field: string, value: unknown): void {
-  const valid = typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= MAX_BYTES &&
-      !/[\x00-\x1f\x7f-\x9f]/.test(value);
+  const valid = typeof value === 'string' && value !== '' &&
+      Buffer.byteLength(value) <= MAX_BYTES && !/[\x00-\x1f\x7f-\x9f]/.test(value);
   if (valid) return;
-  throw new BreakerdError('INVALID_ARGUMENT',
-      `${field}: ${JSON.stringify(value)} is not 1 to ${MAX_BYTES} bytes without control characters`);
+  const allowed = `1 to ${MAX_BYTES} bytes without control characters`;
+  throw new BreakerdError(
+      'INVALID_ARGUMENT', `${field}: ${JSON.stringify(value)} is not ${allowed}`);
 }

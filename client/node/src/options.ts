@@ -23,8 +23,8 @@ export type Mode = 'cached' | 'remote';
 
 /**
  * What becomes of a call when the daemon cannot be asked. 'local': a breaker of this process's own
- * decides, under the policy that was in effect. It begins as the daemon's was known last, and what it
- * has seen is forgotten when the daemon is back.
+ * decides, under the policy that was in effect. It begins as the daemon's was known last, and what
+ * it has seen is forgotten when the daemon is back.
  */
 export type OnDaemonUnavailable = 'allow' | 'deny' | 'local';
 
@@ -81,8 +81,8 @@ export interface ExecuteOptions extends Policy {
 
 /**
  * Answers for a call that was refused (its argument is a CircuitOpenError), or with
- * fallbackOnFailure for one that failed. The argument's type is the fallback's own to choose, as in a
- * catch clause.
+ * fallbackOnFailure for one that failed. The argument's type is the fallback's own to choose, as in
+ * a catch clause.
  */
 export type Fallback<T> = (reason: any) => T | PromiseLike<T>;
 

@@ -22,7 +22,8 @@ export class OutcomeRuns {
   ) {}
 
   /** Adds `count` equal outcomes; the slow ones are taken to have come last. */
-  append(generation: number, outcome: Outcome, count: number, slowCount: number, error: string): void {
+  append(
+      generation: number, outcome: Outcome, count: number, slowCount: number, error: string): void {
     const join = (run: Run): boolean => {
       if (run.generation !== generation || run.outcome !== outcome) return false;
       run.count += count;

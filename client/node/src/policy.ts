@@ -168,7 +168,8 @@ export function checkPolicy(policy: Policy): void {
       allowed = typeof value === 'number' ? CHECKS[field]!(value) : 'a number';
     }
     if (allowed !== null) {
-      throw new BreakerdError('INVALID_ARGUMENT', `policy.${field}: ${String(value)} is not ${allowed}`);
+      throw new BreakerdError(
+          'INVALID_ARGUMENT', `policy.${field}: ${String(value)} is not ${allowed}`);
     }
   }
 }

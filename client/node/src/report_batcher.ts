@@ -41,8 +41,8 @@ function randomSession(): bigint {
  * batches, one at a time, each again until it is answered. Answered batches are kept until the
  * daemon has stored them, and sent again in their order after the connection was lost.
  *
- * Past the limits the oldest answered batch is not kept any more. While a batch waits for its answer
- * no other is made: outcomes stay in their cells.
+ * Past the limits the oldest answered batch is not kept any more. While a batch waits for its
+ * answer no other is made: outcomes stay in their cells.
  *
  * Batches are sent only while the Watch stream is up, which shares the connection: so its end is
  * known before anything goes out on the next one.

@@ -2,10 +2,11 @@ import {EventEmitter} from 'node:events';
 
 import {Admission} from './admission.js';
 import type {Permit} from './admission.js';
+import type {BroughtPolicy} from './answer.js';
 import {runBounded} from './bounded_call.js';
 import type {GuardedFunction} from './bounded_call.js';
 import {Cache} from './cache.js';
-import type {BroughtPolicy, Cell, StateChange} from './cell.js';
+import type {Cell} from './cell.js';
 import {Daemon} from './daemon.js';
 import {BreakerdError, CallTimeoutError, CircuitOpenError, labelOf} from './errors.js';
 import {GrpcTransport} from './grpc_transport.js';
@@ -17,6 +18,7 @@ import type {
   CircuitBreakerServiceOptions, ExecuteOptions, Fallback, Settings,
 } from './options.js';
 import {NO_POLICY, checkPolicy, policyIn, samePolicy, withDefaults} from './policy.js';
+import type {StateChange} from './state_change.js';
 import {now} from './time.js';
 import type {Outcome} from './transport.js';
 
@@ -30,8 +32,8 @@ export interface CacheStats {
   /** Known at once. */
   readonly breakers: number;
   /**
-   * Outcomes that the daemon will never hear of, because it rejected them, or was away while too many
-   * of too many kinds were waiting.
+   * Outcomes that the daemon will never hear of, because it rejected them, or was away while too
+   * many of too many kinds were waiting.
    */
   readonly droppedOutcomes: number;
 }
@@ -65,7 +67,7 @@ export class CircuitBreakerService extends EventEmitter {
   private readonly asked = new Set<Cell>();  // whose counts the daemon is being asked for
   private closing: Promise<void> | null = null;
 
-  /** Throws BreakerdError INVALID_ARGUMENT if `options.policy` or `options.workerId` is not valid. */
+  /** Throws BreakerdError INVALID_ARGUMENT if the policy or the workerId is not valid. */
   constructor(options: CircuitBreakerServiceOptions = {}) {
     super();
     this.settings = settingsOf(options, options.transport?.preferredMode ?? 'cached');
@@ -84,11 +86,11 @@ export class CircuitBreakerService extends EventEmitter {
 
   /**
    * Runs `fn` if the circuit of (service, operation) lets it, tells how it went, and gives what it
-   * gives. When the circuit refuses, `fallback` answers instead; without one the promise is rejected
-   * with CircuitOpenError.
+   * gives. When the circuit refuses, `fallback` answers instead; without one the promise is
+   * rejected with CircuitOpenError.
    *
-   * Also rejects with what `fn` throws or rejects with, CallTimeoutError, the reason of the options'
-   * signal, and BreakerdError INVALID_ARGUMENT for a name or policy that is not valid:
+   * Also rejects with what `fn` throws or rejects with, CallTimeoutError, the reason of the
+   * options' signal, and BreakerdError INVALID_ARGUMENT for a name or policy that is not valid:
    * nothing runs then. Every other error of the daemon is met as if it were away.
    */
   execute<T, F = T>(
@@ -123,9 +125,9 @@ export class CircuitBreakerService extends EventEmitter {
 
   /**
    * What this worker knows, without asking: the state as the daemon pushed it last; counts as the
-   * daemon gave them last, with this worker's own since. Asking also has the counts refreshed in the
-   * background if they are older than a second; until the first answer they are this worker's own.
-   * Null for a breaker that this service has not called.
+   * daemon gave them last, with this worker's own since. Asking also has the counts refreshed in
+   * the background if they are older than a second; until the first answer they are this worker's
+   * own. Null for a breaker that this service has not called.
    */
   getCircuitBreakerStats(service: string, operation: string): CircuitBreakerStats | null {
     const cell = this.cache.cells.find(service, operation);
@@ -137,9 +139,9 @@ export class CircuitBreakerService extends EventEmitter {
   }
 
   /**
-   * The daemon's own word; what this worker has not told it yet is sent first. Null for a breaker that
-   * does not exist: asking never creates one. Rejects with BreakerdError: UNAVAILABLE when the daemon
-   * is away, and what else it objects to.
+   * The daemon's own word; what this worker has not told it yet is sent first. Null for a breaker
+   * that does not exist: asking never creates one. Rejects with BreakerdError: UNAVAILABLE when the
+   * daemon is away, and what else it objects to.
    */
   async fetchCircuitBreakerStats(
       service: string, operation: string): Promise<CircuitBreakerStats | null> {

@@ -45,7 +45,7 @@ export class WatchStream {
     return MISSED_HEARTBEATS * this.heartbeat;
   }
 
-  /** Adds a subscription, or begins the first stream. The listener remembers it for those to come. */
+  /** Adds a subscription, or begins the first stream. The listener remembers it for later ones. */
   subscribe(subscription: Subscription): void {
     if (this.call !== null) this.call.subscribe([subscription]);
     else if (this.beginTimer === null) this.begin();

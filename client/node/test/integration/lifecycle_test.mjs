@@ -83,7 +83,8 @@ test('a million calls leave the heap as it was', async () => {
       } catch {}
     };
     const options = {failureThreshold: 0};
-    const quick = (i) => service.execute('db', 'quick', i % 100 === 99 ? fail : pass, drop, options);
+    const quick = (i) =>
+      service.execute('db', 'quick', i % 100 === 99 ? fail : pass, drop, options);
     const pass = async () => {};
     const drop = () => {};
     const fail = async () => {

@@ -42,7 +42,8 @@ before(async () => {
   await mkdir(join(project, 'node_modules', 'breakerd-client'));
   const [tarball] = (await readdir(project)).filter((file) => file.endsWith('.tgz'));
   await ok('tar', 'xzf', tarball, '--strip-components=1', '-C', 'node_modules/breakerd-client');
-  await symlink(join(PACKAGE, 'node_modules', 'typescript'), join(project, 'node_modules', 'typescript'));
+  await symlink(join(PACKAGE, 'node_modules', 'typescript'),
+      join(project, 'node_modules', 'typescript'));
 });
 after(() => rm(project, {recursive: true, force: true}));
 
@@ -64,7 +65,8 @@ test('import', async () => {
 
 test('require', async () => {
   await writeFile(join(project, 'main.cjs'),
-      `const {CircuitBreakerService, MemoryBreakerTransport} = require('breakerd-client');${PROGRAM}`);
+      `const {CircuitBreakerService, MemoryBreakerTransport} =
+         require('breakerd-client');${PROGRAM}`);
   assert.equal(await node('main.cjs'), 'verified 1\nallowed\n');
 });
 
@@ -96,7 +98,8 @@ for (const [file, module, resolution] of [
   });
   test(`tsc --strict finds what is wrong, ${file}`, async () => {
     const wrong = file.replace('typed', 'wrong');
-    await writeFile(join(project, wrong), TYPED.replace('failureThreshold: 3', 'failureThreshold: "3"'));
+    await writeFile(join(project, wrong),
+        TYPED.replace('failureThreshold: 3', 'failureThreshold: "3"'));
     const {code, output} = await run(process.execPath,
         ['node_modules/typescript/bin/tsc', '--ignoreConfig', '--strict', '--noEmit', '--target',
           'es2022', '--module', module, '--moduleResolution', resolution, '--types', 'node', wrong],

@@ -1,4 +1,4 @@
-/** @fileoverview A service in cached mode, and a daemon that falls silent, or goes and comes back. */
+/** @fileoverview A service in cached mode, and a daemon that falls silent, or goes and returns. */
 
 import assert from 'node:assert/strict';
 import {beforeEach, test} from 'node:test';
@@ -218,7 +218,7 @@ test('unanswered batch is sent again under its number', async () => {
   assert.equal(c.cacheStats().droppedOutcomes, 0);
 });
 
-test('what is not stored is sent again in order on the next connection; what is, is not', async () => {
+test('what is not stored is sent again in order on the next connection', async () => {
   const c = client();
   await follow(c);
   const failAs = async (name) => {

@@ -14,8 +14,8 @@ const {call, refusal} = fixture;
 
 // Long enough for an rpc on a loaded machine, and long enough that many would be noticed.
 const TIMEOUT_MS = 1000;
-const client = (options) =>
-  fixture.client({mode: 'remote', rpcTimeout: TIMEOUT_MS, onDaemonUnavailable: 'allow', ...options});
+const client = (options) => fixture.client(
+    {mode: 'remote', rpcTimeout: TIMEOUT_MS, onDaemonUnavailable: 'allow', ...options});
 /** The daemon has answered, so the client has a connection. */
 const connect = (of) => eventually(async () => {
   const asked = fixture.daemon.acquires.length;

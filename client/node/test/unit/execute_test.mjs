@@ -46,7 +46,8 @@ for (const [mode, make] of [['remote', service], ['cached', cached]]) {
     });
     assert.ok(thrown instanceof Promise);
     assert.equal((await outcomeOf(thrown)).error, error);
-    assert.equal((await outcomeOf(s.execute('db', 'query', () => Promise.reject(error)))).error, error);
+    const rejected = s.execute('db', 'query', () => Promise.reject(error));
+    assert.equal((await outcomeOf(rejected)).error, error);
     await s.close();
     assert.equal(stats().failureCount, 2);
   });
@@ -124,7 +125,8 @@ for (const [mode, make] of [['remote', service], ['cached', cached]]) {
     await s.close();
     assert.equal(stats().failureCount, 1);
     const all = await make({timeout: 5});
-    assert.ok((await outcomeOf(all.execute('db', 'query', never))).error instanceof CallTimeoutError);
+    const late = await outcomeOf(all.execute('db', 'query', never));
+    assert.ok(late.error instanceof CallTimeoutError);
   });
 
   test(`call that ends in time is not bothered by its timeout, ${mode}`, async () => {
@@ -170,7 +172,8 @@ test('abort of a probe gives its place to another', async () => {
   await outcomeOf(s.execute('db', 'query', fail));
   transport.advance(30_000);
   const controller = new AbortController();
-  const probe = s.execute('db', 'query', () => new Promise(() => {}), null, {signal: controller.signal});
+  const {signal} = controller;
+  const probe = s.execute('db', 'query', () => new Promise(() => {}), null, {signal});
   await eventually(async () => (await outcomeOf(s.execute('db', 'query', succeed))).error);
   controller.abort();
   await outcomeOf(probe);
@@ -186,7 +189,8 @@ test('wrong name or policy is named, and nothing runs', async () => {
     ['db', 'x'.repeat(129), undefined, /^operation: .* is not 1 to 128 bytes/],
     ['db', 'a\nb', undefined, /control characters/],
     ['db', undefined, undefined, /^operation/],
-    ['db', 'query', {failureRateThreshold: 1.5}, /^policy.failureRateThreshold: 1.5 is not in \(0, 1\]/],
+    ['db', 'query', {failureRateThreshold: 1.5},
+      /^policy.failureRateThreshold: 1.5 is not in \(0, 1\]/],
     ['db', 'query', {failureThreshold: -1}, /^policy.failureThreshold: -1 is not a whole number/],
     ['db', 'query', {failureThreshold: 2.5}, /whole number/],
     ['db', 'query', {recoveryTimeout: NaN}, /^policy.recoveryTimeout: NaN/],

@@ -1,4 +1,4 @@
-/** @fileoverview The daemon within the process: the rules of a breaker, as users' tests see them. */
+/** @fileoverview The daemon within the process: a breaker's rules, as users' tests see them. */
 
 import assert from 'node:assert/strict';
 import {beforeEach, test} from 'node:test';
