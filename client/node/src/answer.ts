@@ -14,7 +14,6 @@ interface Allowed {
   /** What to record with: the generation, or the local breaker's permit. */
   readonly ticket: number;
   readonly shadow: boolean;
-  readonly probe: boolean;
 }
 
 /** What a cell says to a call that wants to be made. */

@@ -105,7 +105,7 @@ export class Cell {
           return this.refused(Math.max(SHORT_RETRY_AFTER, this.policy!.recoveryRamp / 100));
         }
       }
-      return {kind: 'allowed', ticket: this.generation, shadow: false, probe: false};
+      return {kind: 'allowed', ticket: this.generation, shadow: false};
     }
     if (now < this.retryAt) return this.refused(this.retryAt - now);
     if (this.asking) return this.refused(SHORT_RETRY_AFTER);
@@ -253,8 +253,7 @@ export class Cell {
     if (!decision.allowed) {
       return {kind: 'refused', state: decision.state, retryAfter: decision.retryAfter};
     }
-    const {permitId, shadow, probe} = decision;
-    return {kind: 'allowed', ticket: permitId, shadow, probe};
+    return {kind: 'allowed', ticket: decision.permitId, shadow: decision.shadow};
   }
 
   recordLocally(permitId: number, outcome: Outcome, duration: number): void {
@@ -331,7 +330,7 @@ export class Cell {
   private refused(retryAfter: number): Answer {
     // A policy on trial refuses nothing; an operator's order is not a policy.
     if (this.policy?.shadow === true && this.override === null) {
-      return {kind: 'allowed', ticket: 0, shadow: true, probe: false};
+      return {kind: 'allowed', ticket: 0, shadow: true};
     }
     return {kind: 'refused', state: this.state, retryAfter};
   }

@@ -41,6 +41,9 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   'grpc.enable_retries': 0,
 };
 
+/** For so long after its deadline a call is open for its answer, in milliseconds. */
+const LATE_ANSWERS = 1000;
+
 type Unary<Request, Response> = (
   request: Request, metadata: Metadata, options: {deadline: number},
   callback: (error: ServiceError | null, response: Response) => void) => ClientUnaryCall;
@@ -62,7 +65,13 @@ export class GrpcTransport implements BreakerTransport {
     const {service, operation, workerId, policy} = request;
     const response = await this.unary(this.client.acquire, {
       service, operation, workerId, policy: policy === null ? undefined : toProtoPolicy(policy),
-    }, timeout);
+    }, timeout, (late) => {
+      // No one will use this permit. Were it a probe, all others would have to wait for its end.
+      if (!late.allowed || late.permitId === 0n) return;
+      const {permitId} = late;
+      const unused = {...request, permitId, outcome: 'IGNORED', duration: 0, error: ''} as const;
+      this.report(unused, timeout).catch(() => {});
+    });
     const {allowed, permitId, probe, shadow} = response;
     return {
       allowed, permitId, probe, shadow,
@@ -144,17 +153,29 @@ export class GrpcTransport implements BreakerTransport {
     this.client.close();
   }
 
+  /** `onLate` is called with an answer that comes when the promise is rejected already. */
   private unary<Request, Response>(
-      rpc: Unary<Request, Response>, request: Request, timeout: number): Promise<Response> {
+      rpc: Unary<Request, Response>, request: Request, timeout: number,
+      onLate: (response: Response) => void = () => {}): Promise<Response> {
     return new Promise((resolve, reject) => {
-      const deadline = Date.now() + timeout;
+      let late = false;
+      // Where this process has been too busy to read, an answer that came meanwhile is read first:
+      // so this is not left to the deadline of gRPC, which does not look.
+      const timer = setTimeout(() => setImmediate(() => {
+        late = true;
+        reject(new BreakerdError('DEADLINE_EXCEEDED', `no answer within ${timeout} ms`));
+      }), timeout);
+      const deadline = Date.now() + timeout + LATE_ANSWERS;
       try {
         rpc.call(this.client, request, new Metadata(), {deadline}, (error, response) => {
-          if (error === null) resolve(response);
-          else reject(new BreakerdError(codeName(error.code), error.details));
+          clearTimeout(timer);
+          if (error !== null) reject(new BreakerdError(codeName(error.code), error.details));
+          else if (late) onLate(response);
+          else resolve(response);
         });
       } catch (error) {
         // A channel that is closed says so at once.
+        clearTimeout(timer);
         reject(new BreakerdError('UNAVAILABLE', (error as Error).message));
       }
     });

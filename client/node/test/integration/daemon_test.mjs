@@ -196,6 +196,19 @@ test('stream is not taken for silent because this process was busy', async () =>
   assert.equal(s.cache.stream, stream);
 });
 
+test('daemon is not taken for away because this process was busy', async () => {
+  const s = service('w1', {rpcTimeout: 200, mode: 'remote'});
+  assert.ok(await s.ready());
+  await call(s);
+  const running = call(s);
+  await new Promise(setImmediate);  // The question is on its way.
+  const end = performance.now() + 400;
+  while (performance.now() < end);
+  assert.equal((await running).value, 'done');
+  assert.ok(!s.daemon.isAway());
+  await eventually(async () => Number((await record()).lifetime.successes) >= 2);
+});
+
 test('absent daemon costs nothing, and is found when it comes', async () => {
   await daemon.kill();
   const s = service('w1', {rpcTimeout: 50});

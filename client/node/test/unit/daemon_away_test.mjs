@@ -7,7 +7,7 @@ import {CircuitBreakerService} from 'breakerd-client';
 
 import {eventually} from '../support/eventually.mjs';
 import {fail, outcomeOf, succeed, useScriptedDaemon} from '../support/fixture.mjs';
-import {status} from '../support/scripted_service.mjs';
+import {Outcome, status} from '../support/scripted_service.mjs';
 
 const fixture = useScriptedDaemon();
 const {call, refusal} = fixture;
@@ -59,6 +59,19 @@ test('daemon that never answers costs one deadline', async () => {
   }
   assert.ok(performance.now() - start < 2 * TIMEOUT_MS);
   assert.equal(fixture.daemon.acquires.length, asked + 1);
+});
+
+test('permit that comes too late is given back', async () => {
+  const c = client({rpcTimeout: 100});
+  await connect(c);
+  fixture.daemon.hang();
+  const {reports: {length: before}} = fixture.daemon;
+  assert.equal(await call(c), 'done');
+  fixture.daemon.release();
+  await eventually(() => fixture.daemon.reports.length > before);
+  const report = fixture.daemon.reports.at(-1);
+  assert.equal(report.permitId, 7n);
+  assert.equal(report.outcome, Outcome.IGNORED);
 });
 
 test('daemon that is absent from the start costs nothing', async () => {
