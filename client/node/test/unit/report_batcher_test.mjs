@@ -1,0 +1,173 @@
+/** @fileoverview What is sent, kept and given up; against a transport that does as it is told. */
+
+import assert from 'node:assert/strict';
+import {test} from 'node:test';
+
+import {Cell} from '../../dist/esm/cell.js';
+import {Ledger} from '../../dist/esm/ledger.js';
+import {ReportBatcher} from '../../dist/esm/report_batcher.js';
+import {eventually} from '../support/eventually.mjs';
+
+class Transport {
+  batches = [];
+  waiting = null;
+
+  reportBatch(request) {
+    this.batches.push(request);
+    const answer = {counted: 1, stale: 0, duplicate: false, storedSequence: 0};
+    if (this.waiting === null) return Promise.resolve(answer);
+    return new Promise((resolve) => this.waiting.push(() => resolve(answer)));
+  }
+
+  get sizes() {
+    return this.batches.map(({outcomes}) => outcomes.length);
+  }
+
+  get runs() {
+    return this.sizes.reduce((sum, size) => sum + size, 0);
+  }
+}
+
+function setUp(limits) {
+  const transport = new Transport();
+  const ledger = new Ledger();
+  const around = {workerId: 'w1', ledger, trustedUntil: Infinity, onStateChange: () => {}};
+  const cells = [];
+  const batcher = new ReportBatcher(transport, 'w1', ledger, limits);
+  return {
+    transport, ledger, batcher, around,
+    /** One run in each of as many cells. */
+    makeRuns(count) {
+      while (cells.length < count) cells.push(new Cell('db', String(cells.length), around));
+      for (const cell of cells.slice(0, count)) cell.record(1, 'FAILURE', 'x', 0);
+    },
+  };
+}
+
+test('nothing goes out without a stream', async () => {
+  const {transport, batcher, makeRuns} = setUp();
+  makeRuns(1);
+  await batcher.drain(1000);
+  assert.equal(transport.batches.length, 0);
+  batcher.setConnected(true);
+  await eventually(() => transport.batches.length === 1);
+});
+
+test('nothing to send is no batch', async () => {
+  const {transport, batcher} = setUp();
+  batcher.setConnected(true);
+  await batcher.drain(1000, true);
+  assert.equal(transport.batches.length, 0);
+});
+
+test('many runs go in several batches', async () => {
+  const {transport, batcher, makeRuns} = setUp();
+  batcher.setConnected(true);
+  makeRuns(3500);
+  await eventually(() => transport.runs === 3500);
+  assert.equal(transport.batches.length, 4);
+  assert.ok(transport.sizes.every((size) => size <= 1000));
+});
+
+test('one batch is under way at a time', async () => {
+  const {transport, batcher, makeRuns} = setUp();
+  batcher.setConnected(true);
+  transport.waiting = [];
+  makeRuns(1);
+  await eventually(() => transport.batches.length === 1);
+  makeRuns(1);
+  const again = batcher.drain(20);  // in vain
+  await again;
+  assert.equal(transport.batches.length, 1);
+  const {waiting} = transport;
+  transport.waiting = null;
+  for (const answer of waiting) answer();
+  await eventually(() => transport.batches.length === 2);
+});
+
+/** Sends ten batches of 40 runs, loses the connection, and gives how many are sent again. */
+async function sentAgain(limits) {
+  const {transport, batcher, makeRuns} = setUp(limits);
+  batcher.setConnected(true);
+  for (let round = 1; round <= 10; ++round) {
+    makeRuns(40);
+    await eventually(() => transport.runs === round * 40);
+  }
+  await batcher.drain(1000);
+  batcher.setConnected(false);
+  batcher.setConnected(true);
+  makeRuns(2);  // the last to come
+  await eventually(() => transport.sizes.at(-1) === 2);
+  return transport.runs - 400 - 2;
+}
+
+const ANY = {batches: 4096, runs: 32_768, age: 300_000};
+
+test('what is not stored is sent again', async () => {
+  assert.equal(await sentAgain(ANY), 400);
+});
+test('runs that are kept are bounded', async () => {
+  assert.equal(await sentAgain({...ANY, runs: 100}), 80);
+});
+test('batches that are kept are bounded', async () => {
+  assert.equal(await sentAgain({...ANY, batches: 3}), 120);
+});
+test('nothing is kept for longer than its time', async () => {
+  assert.equal(await sentAgain({...ANY, age: 0}), 0);
+});
+
+test('many successes are not left waiting', async () => {
+  const {transport, batcher, around} = setUp();
+  batcher.setConnected(true);
+  const cell = new Cell('db', 'query', around);
+  cell.update({
+    service: 'db', operation: 'query', state: 'CLOSED', generation: 1, retryAfter: 0,
+    override: null, policy: {expectedResponseTime: 1000, monitoringWindow: 60_000},
+    transition: null, rampFraction: 1, removed: false,
+  }, 1, 0);
+  const start = performance.now();
+  for (let i = 0; i < 4096; ++i) cell.succeeded(1, start, 0);
+  await eventually(() => transport.runs === 1);
+  assert.equal(transport.batches[0].outcomes[0].count, 4096);
+});
+
+test('runs that wait are bounded: outcomes join their kind, and what finds none is counted', () => {
+  const {ledger, around} = setUp();
+  const cell = new Cell('db', 'query', around);
+  for (let i = 0; i < 400; ++i) cell.record(1, 'FAILURE', `e${i}`, 0);
+  cell.record(2, 'FAILURE', 'x', 0);
+  assert.equal(ledger.dropped, 1);
+  const runs = [];
+  assert.equal(cell.takeRuns(1000, runs), false);
+  assert.equal(runs.length, 256);
+  assert.equal(runs.reduce((sum, {count}) => sum + count, 0), 400);
+  for (let i = 0; i < 100; ++i) {
+    const other = new Cell('db', String(i), around);
+    for (let j = 0; j < 50; ++j) other.record(1, 'FAILURE', `e${j}`, 0);
+  }
+  assert.ok(!ledger.hasRoom());
+});
+
+test('failure goes out at once; successes wait for more', async () => {
+  const {transport, batcher, around} = setUp();
+  batcher.setConnected(true);
+  const cell = new Cell('db', 'query', around);
+  cell.update({
+    service: 'db', operation: 'query', state: 'CLOSED', generation: 1, retryAfter: 0,
+    override: null, policy: {expectedResponseTime: 1000, monitoringWindow: 60_000},
+    transition: null, rampFraction: 1, removed: false,
+  }, 1, 0);
+  const turns = async () => {
+    for (let i = 0; i < 3; ++i) await new Promise(setImmediate);
+  };
+  await turns();
+  const start = performance.now();
+  cell.succeeded(1, start, 0);
+  await turns();
+  const sent = transport.batches.length;
+  if (performance.now() - start < 90) assert.equal(sent, 0);
+  cell.record(1, 'FAILURE', 'x', 0);
+  await turns();
+  assert.equal(transport.batches.length, sent + 1);
+  assert.equal(transport.batches.at(-1).outcomes.at(-1).outcome, 'FAILURE');
+});
