@@ -1,0 +1,232 @@
+/**
+ * @file The application under way: 200 clients chat through four workers that share one daemon,
+ * while dependencies and the daemon itself die and come back.
+ *
+ *   run.sh BREAKERD BREAKERCTL
+ */
+
+import assert from 'node:assert/strict';
+import {after, before, test, type TestContext} from 'node:test';
+
+import type {ChatClient} from './chat_client.js';
+import {Fleet, type Dependency} from './fleet.js';
+import {Traffic} from './traffic.js';
+import {until} from './until.js';
+
+const CLIENTS = 200;
+const CHAT_PAUSE_MS = 1500;
+const LOGIN_PAUSE_MS = 100;
+/** Of every circuit. Longer than it takes to see that an open one keeps all from its dependency. */
+const RECOVERY = '4s';
+/** How long after a trip the last worker may go on as if nothing had happened. */
+const NEWS_TIMEOUT_MS = 1000;
+const OPERATIONS = [
+  'cognito/verifyJWT', 'apigateway-management/postToConnection', 'dynamodb/storeUserMessage',
+  'dynamodb/storeBotMessage', 'dynamodb/storeConnection', 'dynamodb/removeConnection',
+];
+
+let fleet: Fleet;
+let clients: ChatClient[];
+let chat: Traffic;
+
+/** Connects so many clients to each worker. */
+async function connect(perWorker: number, name: string): Promise<ChatClient[]> {
+  const numbers = Array.from({length: perWorker * Fleet.WORKERS}, (_, i) => i);
+  return Promise.all(
+      numbers.map((i) => fleet.connect(i % Fleet.WORKERS, `${name}-${i + 1}`)));
+}
+
+const logIn = (client: ChatClient) => client.authenticate(fleet.tokens.issue(client.user));
+
+before(async () => {
+  fleet = await Fleet.start(RECOVERY);
+  clients = await connect(CLIENTS / Fleet.WORKERS, 'user');
+  const outcomes = await Promise.all(clients.map(logIn));
+  assert.deepEqual([...new Set(outcomes)], ['ok']);
+  chat = new Traffic(clients, CHAT_PAUSE_MS, (client) => client.chat());
+});
+
+after(async () => {
+  await chat?.stop();
+  await Promise.all((clients ?? []).map((client) => client.leave()));
+  await fleet?.stop();
+  if (process.env['LOG_FOLDER']) await fleet?.saveLogs(process.env['LOG_FOLDER']);
+});
+
+/** From now on nothing but good answers, `count` of them and some from each worker. */
+async function servesAll(traffic: Traffic, count: number): Promise<void> {
+  const start = Date.now();
+  const good = () => traffic.summary(start)['ok'] ?? 0;
+  await Promise.all([
+    traffic.eachWorker('ok', 5, start),
+    until(`${count} good answers`, 20_000, () => good() >= count),
+  ]);
+  assert.deepEqual(Object.keys(traffic.summary(start)), ['ok']);
+}
+
+interface Outage {
+  readonly dependency: Dependency;
+  readonly breaker: string;
+  readonly traffic: Traffic;
+  /** What clients are told while the circuit is open. */
+  readonly refusal: string;
+}
+
+/** The dependency dies and comes back while clients keep asking for what needs it. */
+async function outage(t: TestContext, {dependency, breaker, traffic, refusal}: Outage) {
+  const {daemon} = fleet;
+  const {gate} = dependency;
+  const died = Date.now();
+  await dependency.kill();
+  const trip = await daemon.transition(breaker, 'OPEN', died);
+  await traffic.eachWorker(refusal, 1, trip.time);
+  const known = traffic.lastToAnswer(refusal, trip.time);
+  assert.ok(known - trip.time < NEWS_TIMEOUT_MS, `${known - trip.time} ms`);
+  t.diagnostic(`opened ${trip.time - died} ms after the end of the dependency: ${trip.reason}`);
+  t.diagnostic(`all workers answer "${refusal}" ${known - trip.time} ms after that`);
+
+  // Nobody comes to the dependency, but for one probe each time that the recovery time is over.
+  const quiet = Date.now();
+  await traffic.eachWorker(refusal, 25, quiet);
+  const summary = traffic.summary(quiet);
+  const attempts = gate.arrivalsSince(quiet);
+  const probes = daemon.transitions(quiet).filter(
+      (one) => one.breaker === breaker && one.to === 'HALF_OPEN').length;
+  t.diagnostic(`${summary[refusal]} calls refused meanwhile; connections: ${attempts}, probes due: ${
+    probes}; connections between trip and news: ${gate.arrivalsSince(trip.time) - attempts}`);
+  assert.ok(attempts <= probes, `${attempts} connections, ${probes} probes due`);
+
+  // It is back. One probe across the fleet finds out; while it is out, all others are refused.
+  gate.hold();
+  let probed;
+  let refused;
+  try {
+    await dependency.restart();
+    await until('the probe arrives', 20_000, () => gate.held > 0);
+    probed = Date.now();
+    await traffic.eachWorker(refusal, 10, probed);
+    refused = traffic.summary(probed)[refusal];
+    assert.equal(gate.held, 1, 'connections while the probe was out');
+  } finally {
+    gate.release();
+  }
+  const recovery = await daemon.transition(breaker, 'CLOSED', probed);
+  t.diagnostic(`1 probe, ${refused} calls refused while it was out; closed: ${recovery.reason}`);
+  await traffic.eachWorker('ok', 5, recovery.time);
+  await servesAll(traffic, 200);
+}
+
+/** Clients of all workers that log in again and again. */
+class Logins {
+  private constructor(private readonly visitors: readonly ChatClient[], readonly traffic: Traffic) {}
+
+  static async start(perWorker: number, ask = logIn): Promise<Logins> {
+    const visitors = await connect(perWorker, 'visitor');
+    return new Logins(visitors, new Traffic(visitors, LOGIN_PAUSE_MS, ask));
+  }
+
+  async stop(): Promise<void> {
+    await this.traffic.stop();
+    await Promise.all(this.visitors.map((visitor) => visitor.leave()));
+  }
+}
+
+test('everybody is served, through all six circuits', async () => {
+  const visitors = await connect(1, 'visitor');
+  assert.deepEqual(await Promise.all(visitors.map(logIn)), ['ok', 'ok', 'ok', 'ok']);
+  await Promise.all(visitors.map((visitor) => visitor.leave()));
+  await servesAll(chat, 200);
+  assert.deepEqual(Object.keys(chat.summary()), ['ok']);
+  for (const breaker of OPERATIONS) {
+    await until(`${breaker} has calls`, 5000, async () => {
+      const stats = await fleet.daemon.stats(breaker);
+      assert.match(stats, / is CLOSED/);
+      return /lifetime +[1-9]\d* succeeded, 0 failed, 0 rejected, 0 ignored/.test(stats);
+    });
+  }
+});
+
+test('an invalid token, however often, opens nothing', async (t) => {
+  const start = Date.now();
+  const visitors = await connect(2, 'eve');
+  let refused = 0;
+  for (const [kind, token] of Object.entries(fleet.tokens.invalid())) {
+    for (let round = 0; round < 5; ++round) {
+      const outcomes = await Promise.all(visitors.map((visitor) => visitor.authenticate(token)));
+      assert.deepEqual([...new Set(outcomes)], ['Invalid token'], kind);
+      refused += outcomes.length;
+    }
+  }
+  // A circuit that were open, or had counted failures, would tell.
+  const outcomes = await Promise.all(visitors.map(logIn));
+  assert.deepEqual([...new Set(outcomes)], ['ok']);
+  assert.deepEqual(fleet.daemon.transitions(start), []);
+  await until('the daemon has heard of it', 5000, async () => {
+    const stats = await fleet.daemon.stats('cognito/verifyJWT');
+    assert.match(stats, / is CLOSED/);
+    assert.match(stats, /lifetime +\d+ succeeded, 0 failed, 0 rejected/);
+    return stats.includes(` ${refused} ignored`);
+  });
+  t.diagnostic(`${refused} invalid tokens, counted as nothing`);
+  await Promise.all(visitors.map((visitor) => visitor.leave()));
+});
+
+test('without the database, no worker goes there until one probe finds it back', async (t) => {
+  await outage(t, {
+    dependency: fleet.database,
+    breaker: 'dynamodb/storeUserMessage',
+    traffic: chat,
+    refusal: 'Database temporarily unavailable',
+  });
+});
+
+test('without the keys, nobody logs in until one probe finds them back; chats go on', async (t) => {
+  const start = Date.now();
+  const logins = await Logins.start(5);
+  t.after(() => logins.stop());
+  await logins.traffic.eachWorker('ok', 1, start);
+  await fleet.tokens.rotate();  // What workers have cached does not help any more.
+  await outage(t, {
+    dependency: fleet.keys,
+    breaker: 'cognito/verifyJWT',
+    traffic: logins.traffic,
+    refusal: 'Authentication temporarily unavailable',
+  });
+  await logins.stop();
+  assert.deepEqual(Object.keys(chat.summary(start)), ['ok']);
+});
+
+test('without the management API, no worker goes there until one probe finds it back', async (t) => {
+  await outage(t, {
+    dependency: fleet.management,
+    breaker: 'apigateway-management/postToConnection',
+    traffic: chat,
+    refusal: 'Delivery temporarily unavailable',
+  });
+});
+
+test('the daemon is killed and comes back: no message fails because of it', async (t) => {
+  const breaker = 'dynamodb/storeUserMessage';
+  const start = Date.now();
+  await servesAll(chat, 100);
+  await fleet.daemon.kill();
+  const killed = Date.now();
+  await servesAll(chat, 400);
+  const restarted = Date.now();
+  await fleet.daemon.restart();
+  const succeeded = async () =>
+      Number(/lifetime +(\d+) succeeded/.exec(await fleet.daemon.stats(breaker))![1]);
+  const known = await succeeded();
+  await until('the daemon hears of calls again', 20_000, async () => await succeeded() > known + 50);
+  await servesAll(chat, 200);
+  t.diagnostic(`answers: ${JSON.stringify(chat.summary(start))}; while the daemon was away: ${
+    JSON.stringify(chat.summary(killed))}, ${restarted - killed} ms`);
+  assert.deepEqual(Object.keys(chat.summary(start)), ['ok']);
+  assert.deepEqual(fleet.daemon.transitions(start), []);
+});
+
+test('workers end when they are told to, with nothing of their clients left', async () => {
+  await chat.stop();
+  const statuses = await fleet.stop();
+  assert.deepEqual(statuses, [0, 0, 0, 0]);
+});
