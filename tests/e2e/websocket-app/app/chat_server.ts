@@ -1,6 +1,7 @@
 /** @file The WebSocket server of one worker. */
 
 import {randomUUID} from 'node:crypto';
+import {once} from 'node:events';
 import {createServer, type IncomingMessage, type Server, type ServerResponse} from 'node:http';
 import type {AddressInfo} from 'node:net';
 
@@ -60,12 +61,14 @@ export class ChatServer {
 
   /** Sends every client away; resolves when all that is known of them is cleared up. */
   async close(): Promise<void> {
-    for (const client of this.sockets.clients) client.terminate();
-    await new Promise((resolve) => {
-      this.http.close(resolve);
-      this.http.closeAllConnections();
-    });
-    while (this.farewells.size > 0) await Promise.all(this.farewells);
+    const closed = new Promise((resolve) => this.http.close(resolve));
+    this.http.closeAllConnections();
+    await Promise.all(Array.from(this.sockets.clients, (client) => {
+      client.terminate();
+      return once(client, 'close');
+    }));
+    await closed;
+    await Promise.all(this.farewells);
   }
 
   private welcome(socket: WebSocket): void {

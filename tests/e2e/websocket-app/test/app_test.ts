@@ -25,9 +25,11 @@ const OPERATIONS = [
   'dynamodb/storeBotMessage', 'dynamodb/storeConnection', 'dynamodb/removeConnection',
 ];
 
+type Asker = {readonly worker: number};
+
 let fleet: Fleet;
 let clients: ChatClient[];
-let chat: Traffic;
+let chat: Traffic<ChatClient>;
 
 /** Connects so many clients to each worker. */
 async function connect(perWorker: number, name: string): Promise<ChatClient[]> {
@@ -37,6 +39,14 @@ async function connect(perWorker: number, name: string): Promise<ChatClient[]> {
 }
 
 const logIn = (client: ChatClient) => client.authenticate(fleet.tokens.issue(client.user));
+
+/** Sends them away; resolves when the application has forgotten them. */
+async function leave(visitors: readonly ChatClient[]): Promise<void> {
+  const removed = async () => (await fleet.daemon.stats('dynamodb/removeConnection')).successes;
+  const goal = await removed() + visitors.length;
+  await Promise.all(visitors.map((visitor) => visitor.leave()));
+  await until('connections are removed', 10_000, async () => await removed() === goal);
+}
 
 before(async () => {
   fleet = await Fleet.start(RECOVERY);
@@ -48,13 +58,12 @@ before(async () => {
 
 after(async () => {
   await chat?.stop();
-  await Promise.all((clients ?? []).map((client) => client.leave()));
   await fleet?.stop();
   if (process.env['LOG_FOLDER']) await fleet?.saveLogs(process.env['LOG_FOLDER']);
 });
 
 /** From now on nothing but good answers, `count` of them and some from each worker. */
-async function servesAll(traffic: Traffic, count: number): Promise<void> {
+async function servesAll(traffic: Traffic<Asker>, count: number): Promise<void> {
   const start = Date.now();
   const good = () => traffic.summary(start)['ok'] ?? 0;
   await Promise.all([
@@ -67,7 +76,7 @@ async function servesAll(traffic: Traffic, count: number): Promise<void> {
 interface Outage {
   readonly dependency: Dependency;
   readonly breaker: string;
-  readonly traffic: Traffic;
+  readonly traffic: Traffic<Asker>;
   /** What clients are told while the circuit is open. */
   readonly refusal: string;
 }
@@ -116,21 +125,6 @@ async function outage(t: TestContext, {dependency, breaker, traffic, refusal}: O
   await servesAll(traffic, 200);
 }
 
-/** Clients of all workers that log in again and again. */
-class Logins {
-  private constructor(private readonly visitors: readonly ChatClient[], readonly traffic: Traffic) {}
-
-  static async start(perWorker: number, ask = logIn): Promise<Logins> {
-    const visitors = await connect(perWorker, 'visitor');
-    return new Logins(visitors, new Traffic(visitors, LOGIN_PAUSE_MS, ask));
-  }
-
-  async stop(): Promise<void> {
-    await this.traffic.stop();
-    await Promise.all(this.visitors.map((visitor) => visitor.leave()));
-  }
-}
-
 test('everybody is served, through all six circuits', async () => {
   const visitors = await connect(1, 'visitor');
   assert.deepEqual(await Promise.all(visitors.map(logIn)), ['ok', 'ok', 'ok', 'ok']);
@@ -139,36 +133,34 @@ test('everybody is served, through all six circuits', async () => {
   assert.deepEqual(Object.keys(chat.summary()), ['ok']);
   for (const breaker of OPERATIONS) {
     await until(`${breaker} has calls`, 5000, async () => {
-      const stats = await fleet.daemon.stats(breaker);
-      assert.match(stats, / is CLOSED/);
-      return /lifetime +[1-9]\d* succeeded, 0 failed, 0 rejected, 0 ignored/.test(stats);
+      const {successes, ...others} = await fleet.daemon.stats(breaker);
+      assert.deepEqual(
+          others, {state: 'CLOSED', failures: 0, rejected: 0, ignored: 0, timesOpened: 0});
+      return successes >= Fleet.WORKERS;
     });
   }
 });
 
 test('an invalid token, however often, opens nothing', async (t) => {
-  const start = Date.now();
+  const breaker = 'cognito/verifyJWT';
   const visitors = await connect(2, 'eve');
-  let refused = 0;
+  let invalid = 0;
   for (const [kind, token] of Object.entries(fleet.tokens.invalid())) {
     for (let round = 0; round < 5; ++round) {
       const outcomes = await Promise.all(visitors.map((visitor) => visitor.authenticate(token)));
       assert.deepEqual([...new Set(outcomes)], ['Invalid token'], kind);
-      refused += outcomes.length;
+      invalid += outcomes.length;
     }
   }
-  // A circuit that were open, or had counted failures, would tell.
+  await until('the daemon has heard of all', 5000, async () => {
+    const {ignored, failures, timesOpened} = await fleet.daemon.stats(breaker);
+    assert.deepEqual({failures, timesOpened}, {failures: 0, timesOpened: 0});
+    return ignored === invalid;
+  });
+  t.diagnostic(`${invalid} invalid tokens, counted as nothing`);
   const outcomes = await Promise.all(visitors.map(logIn));
   assert.deepEqual([...new Set(outcomes)], ['ok']);
-  assert.deepEqual(fleet.daemon.transitions(start), []);
-  await until('the daemon has heard of it', 5000, async () => {
-    const stats = await fleet.daemon.stats('cognito/verifyJWT');
-    assert.match(stats, / is CLOSED/);
-    assert.match(stats, /lifetime +\d+ succeeded, 0 failed, 0 rejected/);
-    return stats.includes(` ${refused} ignored`);
-  });
-  t.diagnostic(`${refused} invalid tokens, counted as nothing`);
-  await Promise.all(visitors.map((visitor) => visitor.leave()));
+  await leave(visitors);
 });
 
 test('without the database, no worker goes there until one probe finds it back', async (t) => {
@@ -182,17 +174,19 @@ test('without the database, no worker goes there until one probe finds it back',
 
 test('without the keys, nobody logs in until one probe finds them back; chats go on', async (t) => {
   const start = Date.now();
-  const logins = await Logins.start(5);
+  const visitors = await connect(5, 'visitor');
+  const logins = new Traffic(visitors, LOGIN_PAUSE_MS, logIn);
   t.after(() => logins.stop());
-  await logins.traffic.eachWorker('ok', 1, start);
+  await logins.eachWorker('ok', 1, start);
   await fleet.tokens.rotate();  // What workers have cached does not help any more.
   await outage(t, {
     dependency: fleet.keys,
     breaker: 'cognito/verifyJWT',
-    traffic: logins.traffic,
+    traffic: logins,
     refusal: 'Authentication temporarily unavailable',
   });
   await logins.stop();
+  await leave(visitors);
   assert.deepEqual(Object.keys(chat.summary(start)), ['ok']);
 });
 
@@ -206,7 +200,7 @@ test('without the management API, no worker goes there until one probe finds it 
 });
 
 test('the daemon is killed and comes back: no message fails because of it', async (t) => {
-  const breaker = 'dynamodb/storeUserMessage';
+  const known = async () => (await fleet.daemon.stats('dynamodb/storeUserMessage')).successes;
   const start = Date.now();
   await servesAll(chat, 100);
   await fleet.daemon.kill();
@@ -214,19 +208,42 @@ test('the daemon is killed and comes back: no message fails because of it', asyn
   await servesAll(chat, 400);
   const restarted = Date.now();
   await fleet.daemon.restart();
-  const succeeded = async () =>
-      Number(/lifetime +(\d+) succeeded/.exec(await fleet.daemon.stats(breaker))![1]);
-  const known = await succeeded();
-  await until('the daemon hears of calls again', 20_000, async () => await succeeded() > known + 50);
+  const stored = await known();
+  await until('workers report to it again', 20_000, async () => await known() > stored + 50);
   await servesAll(chat, 200);
-  t.diagnostic(`answers: ${JSON.stringify(chat.summary(start))}; while the daemon was away: ${
-    JSON.stringify(chat.summary(killed))}, ${restarted - killed} ms`);
-  assert.deepEqual(Object.keys(chat.summary(start)), ['ok']);
+  const all = chat.summary(start);
+  t.diagnostic(`without a daemon for ${restarted - killed} ms; answers in that time: ${
+    chat.since(killed).filter((one) => one.time < restarted).length}, in all: ${
+    JSON.stringify(all)}`);
+  assert.deepEqual(Object.keys(all), ['ok']);
   assert.deepEqual(fleet.daemon.transitions(start), []);
 });
 
-test('workers end when they are told to, with nothing of their clients left', async () => {
-  await chat.stop();
-  const statuses = await fleet.stop();
-  assert.deepEqual(statuses, [0, 0, 0, 0]);
+test('without the database, nobody joins until one probe finds it back', async (t) => {
+  await chat.stop();  // Chatting would have probes of its own.
+  const start = Date.now();
+  const doors = Array.from({length: 5 * Fleet.WORKERS}, (_, i) => ({worker: i % Fleet.WORKERS}));
+  const joins = new Traffic(doors, LOGIN_PAUSE_MS, async ({worker}) => {
+    const visitor = await fleet.connect(worker, 'visitor');
+    const outcome = await logIn(visitor);
+    if (outcome === 'ok') clients.push(visitor);
+    else await visitor.leave();
+    return outcome;
+  });
+  t.after(() => joins.stop());
+  await joins.eachWorker('ok', 1, start);
+  await outage(t, {
+    dependency: fleet.database,
+    breaker: 'dynamodb/storeConnection',
+    traffic: joins,
+    refusal: 'Database temporarily unavailable',
+  });
+});
+
+test('workers end when they are told to, and have told all: each connection is removed', async () => {
+  const breaker = 'dynamodb/removeConnection';
+  const before = await fleet.daemon.stats(breaker);
+  assert.deepEqual(await fleet.stopWorkers(), [0, 0, 0, 0]);
+  const stats = await fleet.daemon.stats(breaker);
+  assert.deepEqual(stats, {...before, successes: before.successes + clients.length});
 });

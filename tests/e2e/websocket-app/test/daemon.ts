@@ -27,6 +27,16 @@ export interface Transition {
   readonly reason: string;
 }
 
+/** Counts are since the breaker was created. */
+export interface Stats {
+  readonly state: string;
+  readonly successes: number;
+  readonly failures: number;
+  readonly rejected: number;
+  readonly ignored: number;
+  readonly timesOpened: number;
+}
+
 export class Daemon {
   private constructor(private readonly child: Child, readonly target: string,
                       private readonly args: readonly string[]) {}
@@ -90,9 +100,19 @@ export class Daemon {
   }
 
   /** What breakerctl tells of a breaker. */
-  async stats(breaker: string): Promise<string> {
+  async stats(breaker: string): Promise<Stats> {
     const {stdout} = await promisify(execFile)(
-        required('BREAKERCTL_PATH'), ['--target', this.target, '--timeout', '10s', 'stats', breaker]);
-    return stdout;
+        required('BREAKERCTL_PATH'),
+        ['--target', this.target, '--timeout', '10s', 'stats', breaker, '--json']);
+    const {state, lifetime} = JSON.parse(stdout);
+    const count = (name: string) => Number(lifetime[name]);
+    return {
+      state,
+      successes: count('successes'),
+      failures: count('failures'),
+      rejected: count('rejected'),
+      ignored: count('ignored'),
+      timesOpened: count('times_opened'),
+    };
   }
 }

@@ -88,12 +88,15 @@ export class Fleet {
   }
 
   /** Resolves with the workers' exit statuses. */
-  async stop(): Promise<Array<number | null>> {
-    const statuses = await Promise.all(this.workers.map((worker) => worker.stop()));
+  stopWorkers(): Promise<Array<number | null>> {
+    return Promise.all(this.workers.map((worker) => worker.stop()));
+  }
+
+  async stop(): Promise<void> {
+    await this.stopWorkers();
     await Promise.all([this.database, this.keys, this.management].map((one) => one.stop()));
     await this.daemon.stop();
     await rm(this.folder, {recursive: true, force: true});
-    return statuses;
   }
 
   private async addWorker(workerId: string): Promise<void> {

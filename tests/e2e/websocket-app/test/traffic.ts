@@ -1,7 +1,7 @@
-/** @file Clients that keep asking, and a record of what they were told. */
+/** @file Clients that ask again and again, and a record of what they were told. */
 
 import {until} from './until.js';
-import type {ChatClient, Outcome} from './chat_client.js';
+import type {Outcome} from './chat_client.js';
 
 export interface Answered {
   readonly worker: number;
@@ -10,21 +10,22 @@ export interface Answered {
   readonly outcome: Outcome;
 }
 
-export class Traffic {
+/** `Asker` is a client, or who makes one. */
+export class Traffic<Asker extends {readonly worker: number}> {
   /** In the order of time. */
   readonly answers: Answered[] = [];
   private going = true;
   private readonly loops: Promise<void>[];
 
-  /** Each client asks, waits for the answer, pauses (between half of `pause` and all of it), ... */
-  constructor(private readonly clients: readonly ChatClient[], pause: number,
-              ask: (client: ChatClient) => Promise<Outcome>) {
-    this.loops = clients.map(async (client) => {
+  /** Each asks, waits for the answer, pauses (between half of `pause` and all of it), ... */
+  constructor(private readonly askers: readonly Asker[], pause: number,
+              ask: (asker: Asker) => Promise<Outcome>) {
+    this.loops = askers.map(async (asker) => {
       while (this.going) {
         await new Promise((resolve) => setTimeout(resolve, pause * (1 + Math.random()) / 2));
         const asked = Date.now();
-        const outcome = await ask(client);
-        this.answers.push({worker: client.worker, asked, time: Date.now(), outcome});
+        const outcome = await ask(asker);
+        this.answers.push({worker: asker.worker, asked, time: Date.now(), outcome});
       }
     });
   }
@@ -43,7 +44,7 @@ export class Traffic {
 
   /** Waits until each worker has answered so, `count` times, to what was asked since then. */
   async eachWorker(outcome: Outcome, count: number, since: number): Promise<void> {
-    const workers = new Set(this.clients.map((client) => client.worker));
+    const workers = new Set(this.askers.map((asker) => asker.worker));
     await until(`${count} times "${outcome}" from each worker`, 20_000, () => {
       const had = new Map<number, number>();
       for (const one of this.since(since)) {
