@@ -33,4 +33,4 @@ fi
 install .
 rm -rf dist
 node_modules/.bin/tsc -p .
-exec node --enable-source-maps --test dist/test/app_test.js
+exec node --enable-source-maps --test --test-timeout=180000 dist/test/app_test.js

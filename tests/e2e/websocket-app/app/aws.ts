@@ -8,8 +8,8 @@ const CONNECTION_TIMEOUT_MS = 2000;
 const REQUEST_TIMEOUT_MS = 5000;
 
 /**
- * Everything is said here, so that nothing is looked up in the machine's settings or in the network.
- * The breakers decide what is tried again and when: the SDK tries once.
+ * Everything is said here, so that nothing is looked up in the machine's settings or in the
+ * network. The breakers decide what is tried again and when: the SDK tries once.
  */
 export function clientSettings(endpoint: string) {
   return {

@@ -14,7 +14,10 @@ server.keepAliveTimeout = 0;  // No connection ends without a reason that the te
 server.listen(Number(process.argv[2]), '127.0.0.1', async () => {
   const {port} = server.address() as AddressInfo;
   const client = new DynamoDBClient(clientSettings(`http://127.0.0.1:${port}`));
-  const keys = {[MESSAGES_TABLE]: ['connectionId', 'messageId'], [CONNECTIONS_TABLE]: ['connectionId']};
+  const keys = {
+    [MESSAGES_TABLE]: ['connectionId', 'messageId'],
+    [CONNECTIONS_TABLE]: ['connectionId'],
+  };
   for (const [table, names] of Object.entries(keys)) {
     await client.send(new CreateTableCommand({
       TableName: table,

@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict';
 import {after, before, test, type TestContext} from 'node:test';
 
+import {DYNAMODB, POST_TO_CONNECTION, VERIFY_JWT} from '../app/policies.js';
 import type {ChatClient} from './chat_client.js';
 import {Fleet, type Dependency} from './fleet.js';
 import {Traffic} from './traffic.js';
@@ -17,13 +18,17 @@ const CLIENTS = 200;
 const CHAT_PAUSE_MS = 1500;
 const LOGIN_PAUSE_MS = 100;
 /** Of every circuit. Longer than it takes to see that an open one keeps all from its dependency. */
-const RECOVERY = '4s';
+const RECOVERY_MS = 4000;
 /** How long after a trip the last worker may go on as if nothing had happened. */
 const NEWS_TIMEOUT_MS = 1000;
-const OPERATIONS = [
-  'cognito/verifyJWT', 'apigateway-management/postToConnection', 'dynamodb/storeUserMessage',
-  'dynamodb/storeBotMessage', 'dynamodb/storeConnection', 'dynamodb/removeConnection',
-];
+const POLICIES = {
+  'cognito/verifyJWT': VERIFY_JWT,
+  'apigateway-management/postToConnection': POST_TO_CONNECTION,
+  'dynamodb/storeUserMessage': DYNAMODB,
+  'dynamodb/storeBotMessage': DYNAMODB,
+  'dynamodb/storeConnection': DYNAMODB,
+  'dynamodb/removeConnection': DYNAMODB,
+};
 
 type Asker = {readonly worker: number};
 
@@ -49,7 +54,7 @@ async function leave(visitors: readonly ChatClient[]): Promise<void> {
 }
 
 before(async () => {
-  fleet = await Fleet.start(RECOVERY);
+  fleet = await Fleet.start(RECOVERY_MS);
   clients = await connect(CLIENTS / Fleet.WORKERS, 'user');
   const outcomes = await Promise.all(clients.map(logIn));
   assert.deepEqual([...new Set(outcomes)], ['ok']);
@@ -101,8 +106,8 @@ async function outage(t: TestContext, {dependency, breaker, traffic, refusal}: O
   const attempts = gate.arrivalsSince(quiet);
   const probes = daemon.transitions(quiet).filter(
       (one) => one.breaker === breaker && one.to === 'HALF_OPEN').length;
-  t.diagnostic(`${summary[refusal]} calls refused meanwhile; connections: ${attempts}, probes due: ${
-    probes}; connections between trip and news: ${gate.arrivalsSince(trip.time) - attempts}`);
+  t.diagnostic(`${summary[refusal]} calls refused meanwhile, ${attempts} connections, ${probes
+  } probes due; connections between trip and news: ${gate.arrivalsSince(trip.time) - attempts}`);
   assert.ok(attempts <= probes, `${attempts} connections, ${probes} probes due`);
 
   // It is back. One probe across the fleet finds out; while it is out, all others are refused.
@@ -120,8 +125,11 @@ async function outage(t: TestContext, {dependency, breaker, traffic, refusal}: O
     gate.release();
   }
   const recovery = await daemon.transition(breaker, 'CLOSED', probed);
-  t.diagnostic(`1 probe, ${refused} calls refused while it was out; closed: ${recovery.reason}`);
   await traffic.eachWorker('ok', 5, recovery.time);
+  const back = traffic.lastToAnswer('ok', recovery.time) - recovery.time;
+  t.diagnostic(`1 probe, ${refused} calls refused while it was out; all workers serve again ${
+    back} ms after it`);
+  assert.ok(back < RECOVERY_MS, `${back} ms: some worker has waited for a recovery of its own`);
   await servesAll(traffic, 200);
 }
 
@@ -131,13 +139,15 @@ test('everybody is served, through all six circuits', async () => {
   await Promise.all(visitors.map((visitor) => visitor.leave()));
   await servesAll(chat, 200);
   assert.deepEqual(Object.keys(chat.summary()), ['ok']);
-  for (const breaker of OPERATIONS) {
+  for (const [breaker, policy] of Object.entries(POLICIES)) {
     await until(`${breaker} has calls`, 5000, async () => {
       const {successes, ...others} = await fleet.daemon.stats(breaker);
       assert.deepEqual(
           others, {state: 'CLOSED', failures: 0, rejected: 0, ignored: 0, timesOpened: 0});
       return successes >= Fleet.WORKERS;
     });
+    // The operator's file, but for the time that was changed for the tests, is the application's.
+    assert.deepEqual(await fleet.daemon.policy(breaker), {...policy, recoveryTimeout: RECOVERY_MS});
   }
 });
 
@@ -190,7 +200,7 @@ test('without the keys, nobody logs in until one probe finds them back; chats go
   assert.deepEqual(Object.keys(chat.summary(start)), ['ok']);
 });
 
-test('without the management API, no worker goes there until one probe finds it back', async (t) => {
+test('without the management API, no worker goes there until a probe finds it back', async (t) => {
   await outage(t, {
     dependency: fleet.management,
     breaker: 'apigateway-management/postToConnection',
@@ -240,7 +250,7 @@ test('without the database, nobody joins until one probe finds it back', async (
   });
 });
 
-test('workers end when they are told to, and have told all: each connection is removed', async () => {
+test('workers end when they are told to, each connection removed and all reported', async () => {
   const breaker = 'dynamodb/removeConnection';
   const before = await fleet.daemon.stats(breaker);
   assert.deepEqual(await fleet.stopWorkers(), [0, 0, 0, 0]);

@@ -11,7 +11,7 @@ const STOP_TIMEOUT_MS = 10_000;
 
 const running = new Set<ChildProcess>();
 // What is still there when the tests have ended in a hurry.
-process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+process.on('exit', () => Child.killAll());
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
 export interface Command {
@@ -30,6 +30,11 @@ export class Child {
   private ended: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly command: Command) {}
+
+  /** For an end in a hurry. */
+  static killAll(): void {
+    for (const child of running) child.kill('SIGKILL');
+  }
 
   /** Resolves with what its line of readiness holds. Other `args` than at first are kept. */
   async start(args = this.command.args): Promise<RegExpExecArray> {

@@ -41,10 +41,13 @@ export class Daemon {
   private constructor(private readonly child: Child, readonly target: string,
                       private readonly args: readonly string[]) {}
 
-  /** Under the application's policies, but for a recovery time that tests can wait for. */
-  static async start(folder: string, recoveryTimeout: string): Promise<Daemon> {
+  /**
+   * Under the application's policies, but for a recovery time, in milliseconds, that tests can wait
+   * for.
+   */
+  static async start(folder: string, recoveryTimeout: number): Promise<Daemon> {
     const policies = (await readFile(POLICIES, 'utf8'))
-        .replaceAll(/recovery_timeout: \w+/g, `recovery_timeout: ${recoveryTimeout}`);
+        .replaceAll(/recovery_timeout: \w+/g, `recovery_timeout: ${recoveryTimeout}ms`);
     const file = join(folder, 'policies.yaml');
     await writeFile(file, policies);
     const args = ['--policies', file, '--data_dir', join(folder, 'data'), '--http_listen', 'off'];
@@ -99,12 +102,8 @@ export class Daemon {
     return found!;
   }
 
-  /** What breakerctl tells of a breaker. */
   async stats(breaker: string): Promise<Stats> {
-    const {stdout} = await promisify(execFile)(
-        required('BREAKERCTL_PATH'),
-        ['--target', this.target, '--timeout', '10s', 'stats', breaker, '--json']);
-    const {state, lifetime} = JSON.parse(stdout);
+    const {state, lifetime} = await this.ask(breaker);
     const count = (name: string) => Number(lifetime[name]);
     return {
       state,
@@ -114,5 +113,29 @@ export class Daemon {
       ignored: count('ignored'),
       timesOpened: count('times_opened'),
     };
+  }
+
+  /** What is in effect, as far as the application has an opinion; times in milliseconds. */
+  async policy(breaker: string): Promise<Record<string, number>> {
+    const {policy} = await this.ask(breaker);
+    const milliseconds = (name: string) => {
+      const [, number, unit] = /^([\d.]+)(m?s)$/.exec(policy[name])!;
+      return Number(number) * (unit === 's' ? 1000 : 1);
+    };
+    return {
+      failureThreshold: policy.failure_threshold,
+      recoveryTimeout: milliseconds('recovery_timeout'),
+      expectedResponseTime: milliseconds('expected_response_time'),
+      monitoringWindow: milliseconds('monitoring_window'),
+      minimumRequestCount: policy.minimum_request_count,
+    };
+  }
+
+  /** What breakerctl tells of a breaker. */
+  private async ask(breaker: string) {
+    const {stdout} = await promisify(execFile)(
+        required('BREAKERCTL_PATH'),
+        ['--target', this.target, '--timeout', '10s', 'stats', breaker, '--json']);
+    return JSON.parse(stdout);
   }
 }

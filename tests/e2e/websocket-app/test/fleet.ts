@@ -23,7 +23,7 @@ export class Dependency {
     const child =
         new Child({name, program: process.execPath, args, ready: /^listening port=(\d+)/});
     const [, port] = await child.start();
-    return new Dependency(child, args, await Gate.open(() => Number(port)), port!);
+    return new Dependency(child, args, await Gate.open(Number(port)), port!);
   }
 
   get log(): readonly string[] {
@@ -55,16 +55,23 @@ export class Fleet {
                       readonly tokens: TokenIssuer, readonly database: Dependency,
                       readonly keys: Dependency, readonly management: Dependency) {}
 
-  static async start(recoveryTimeout: string): Promise<Fleet> {
+  /** `recoveryTimeout` is every circuit's, in milliseconds. */
+  static async start(recoveryTimeout: number): Promise<Fleet> {
     const folder = await mkdtemp(join(tmpdir(), 'websocket-app-'));
-    const keyFile = join(folder, 'jwks.json');
-    const tokens = await TokenIssuer.create(keyFile);
-    const fleet = new Fleet(
-        folder, await Daemon.start(folder, recoveryTimeout), tokens,
-        await Dependency.start('dynamodb'), await Dependency.start('jwks', keyFile),
-        await Dependency.start('management_api'));
-    for (let i = 0; i < Fleet.WORKERS; ++i) await fleet.addWorker(`ws-${i + 1}`);
-    return fleet;
+    try {
+      const keyFile = join(folder, 'jwks.json');
+      const tokens = await TokenIssuer.create(keyFile);
+      const fleet = new Fleet(
+          folder, await Daemon.start(folder, recoveryTimeout), tokens,
+          await Dependency.start('dynamodb'), await Dependency.start('jwks', keyFile),
+          await Dependency.start('management_api'));
+      for (let i = 0; i < Fleet.WORKERS; ++i) await fleet.addWorker(`ws-${i + 1}`);
+      return fleet;
+    } catch (error) {
+      Child.killAll();
+      await rm(folder, {recursive: true, force: true});
+      throw error;
+    }
   }
 
   /** A client of the worker with that number, from 0. */

@@ -13,7 +13,7 @@ export class Gate {
   private readonly sockets = new Set<Socket>();
   private waiting: Socket[] | null = null;
 
-  private constructor(private readonly target: () => number) {
+  private constructor(private readonly target: number) {
     this.server = createServer((socket) => {
       this.arrivals.push(Date.now());
       this.track(socket);
@@ -23,9 +23,10 @@ export class Gate {
   }
 
   /** `target` is the dependency's port. */
-  static async open(target: () => number): Promise<Gate> {
+  static async open(target: number): Promise<Gate> {
     const gate = new Gate(target);
     await new Promise<void>((resolve) => gate.server.listen(0, '127.0.0.1', resolve));
+    gate.server.unref();  // A test that fails early ends all the same.
     return gate;
   }
 
@@ -59,7 +60,7 @@ export class Gate {
   }
 
   private join(outer: Socket): void {
-    const inner = connect(this.target(), '127.0.0.1');
+    const inner = connect(this.target, '127.0.0.1');
     this.track(inner);
     outer.pipe(inner).pipe(outer);
     outer.on('close', () => inner.destroy());
