@@ -1,6 +1,7 @@
 /** @file The application with all it depends on: four workers, one daemon, three dependencies. */
 
-import {mkdir, mkdtemp, rm, writeFile} from 'node:fs/promises';
+import {rmSync} from 'node:fs';
+import {mkdir, mkdtemp, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 
@@ -51,25 +52,25 @@ export class Fleet {
   readonly workers: Child[] = [];
   private readonly ports: number[] = [];
 
-  private constructor(private readonly folder: string, readonly daemon: Daemon,
-                      readonly tokens: TokenIssuer, readonly database: Dependency,
-                      readonly keys: Dependency, readonly management: Dependency) {}
+  private constructor(readonly daemon: Daemon, readonly tokens: TokenIssuer,
+                      readonly database: Dependency, readonly keys: Dependency,
+                      readonly management: Dependency) {}
 
   /** `recoveryTimeout` is every circuit's, in milliseconds. */
   static async start(recoveryTimeout: number): Promise<Fleet> {
     const folder = await mkdtemp(join(tmpdir(), 'websocket-app-'));
+    process.on('exit', () => rmSync(folder, {recursive: true, force: true, maxRetries: 3}));
     try {
       const keyFile = join(folder, 'jwks.json');
       const tokens = await TokenIssuer.create(keyFile);
       const fleet = new Fleet(
-          folder, await Daemon.start(folder, recoveryTimeout), tokens,
+          await Daemon.start(folder, recoveryTimeout), tokens,
           await Dependency.start('dynamodb'), await Dependency.start('jwks', keyFile),
           await Dependency.start('management_api'));
       for (let i = 0; i < Fleet.WORKERS; ++i) await fleet.addWorker(`ws-${i + 1}`);
       return fleet;
     } catch (error) {
       Child.killAll();
-      await rm(folder, {recursive: true, force: true});
       throw error;
     }
   }
@@ -103,7 +104,6 @@ export class Fleet {
     await this.stopWorkers();
     await Promise.all([this.database, this.keys, this.management].map((one) => one.stop()));
     await this.daemon.stop();
-    await rm(this.folder, {recursive: true, force: true});
   }
 
   private async addWorker(workerId: string): Promise<void> {

@@ -29,13 +29,14 @@ export class TokenIssuer {
 
   /** From now on tokens are signed with a new key; those of before stay valid. */
   async rotate(): Promise<void> {
-    this.keys.push({kid: `key-${this.keys.length + 1}`, ...await newKey()});
+    const key = {kid: `key-${this.keys.length + 1}`, ...await newKey()};
     const jwks = {
-      keys: this.keys.map(({kid, publicKey}) => (
+      keys: [...this.keys, key].map(({kid, publicKey}) => (
         {...publicKey.export({format: 'jwk'}), kid, alg: 'RS256', use: 'sig'})),
     };
     await writeFile(`${this.file}.new`, JSON.stringify(jwks));
     await rename(`${this.file}.new`, this.file);  // A reader sees all of it, or what was before.
+    this.keys.push(key);
   }
 
   /** A valid one, with the newest key. */
