@@ -28,6 +28,8 @@ using ::testing::HasSubstr;
 class EmfLogTest : public ::testing::Test {
  protected:
   EmfLogTest() { writer_.Start(store_.Open()); }
+  // Before the publisher goes, whom its thread tells of what it has stored.
+  ~EmfLogTest() override { writer_.Stop(); }
 
   void Start() {
     EmfLogOptions options;

@@ -99,6 +99,8 @@ export class Admission {
           {service, operation, workerId: this.settings.workerId, policy: brought.policy});
     } catch (error) {
       if (error instanceof BreakerdError && error.code === 'INVALID_ARGUMENT') throw error;
+      const refusal = known?.refuseUnanswered(monotonic()) ?? null;
+      if (refusal !== null) return permitOf(refusal, known!, 'cell', known!.why);
       return this.withoutDaemon(service, operation, known, brought);
     }
     const cell = known ?? this.cache.cells.findOrCreate(service, operation);

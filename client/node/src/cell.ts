@@ -113,6 +113,16 @@ export class Cell {
     return ASK_ALONE;
   }
 
+  /**
+   * The answer to a call whose question got none: refused while the daemon is heard from, for then
+   * it is slow and not away, and another worker may have the probe. Null where others have to
+   * decide.
+   */
+  refuseUnanswered(now: number): Answer | null {
+    const trusted = this.local === null && this.confirmed && now < this.around.trustedUntil;
+    return trusted && this.state !== 'CLOSED' ? this.refused(SHORT_RETRY_AFTER) : null;
+  }
+
   endAsking(): void {
     this.asking = false;
   }

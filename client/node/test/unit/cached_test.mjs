@@ -190,6 +190,17 @@ test('one call asks for a probe at a time; the others are refused meanwhile', as
   assert.equal(await probing, 'done');
 });
 
+test('unanswered question for a probe is a refusal while the daemon is heard from', async () => {
+  const client = fixture.client({rpcTimeout: 200});
+  await follow(client);
+  fixture.daemon.push(NAME, {state: 'HALF_OPEN', generation: 3});
+  await eventually(async () => (await client.getCircuitBreakerStats('db', 'query'))?.state ===
+      'HALF_OPEN');
+  fixture.daemon.hang();
+  assert.equal((await refusal(client))?.state, 'HALF_OPEN');
+  fixture.daemon.release();
+});
+
 test('shadow refuses nothing, and its calls are not counted', async () => {
   const client = fixture.client();
   await follow(client);
