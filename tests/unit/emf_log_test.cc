@@ -69,6 +69,7 @@ class EmfLogTest : public ::testing::Test {
     std::vector<json> lines;
     std::ifstream file(path_);
     for (std::string text; std::getline(file, text);) {
+      if (file.eof()) break;  // the rest of the line is being written
       json line = json::parse(text);
       if (!line.contains(member)) continue;
       if (operation.empty() || line.value("Operation", "") == operation) lines.push_back(line);

@@ -56,6 +56,12 @@ Cell::Answer Cell::Refused(absl::Duration retry_after) const {
   return answer;
 }
 
+Cell::Answer Cell::RefuseUnanswered(SteadyTime now) {
+  server::MutexLock lock(&mu_);
+  if (local_ != nullptr || !Trusted(now) || state_ == State::kClosed) return Answer();
+  return Refused(kShortRetryAfter);
+}
+
 Cell::Answer Cell::Decide(SteadyTime now, const Policy* policy) {
   server::MutexLock lock(&mu_);
   Answer answer;

@@ -43,6 +43,22 @@ struct Surroundings {
   alignas(64) std::atomic<SteadyTime> trusted_until = SteadyTime::min();
 };
 
+// What a cell says of a call.
+struct CellAnswer {
+  enum class Kind {
+    kAllowed,
+    kRefused,
+    kAsk,       // The daemon decides.
+    kAskAlone,  // As kAsk, and others are refused until EndAsking.
+  };
+  Kind kind = Kind::kAsk;
+  State state = State::kClosed;
+  bool shadow = false;  // allowed only because the policy is a shadow
+  bool probe = false;
+  uint64_t ticket = 0;         // what to report with: generation, or the local breaker's permit
+  absl::Duration retry_after;  // when refused
+};
+
 // What a worker knows of one breaker, and what it has not told the daemon yet. Thread-safe.
 //
 // Most calls touch no lock: one that the daemon's last word allows looks at one atomic word, the
@@ -50,26 +66,12 @@ struct Surroundings {
 // mutex.
 //
 // Limits: kMaxRuns runs wait to be sent, and FlushSignal::kMaxWaitingRuns in all cells together.
-// Past either, outcomes join runs of their kind out of order, and those that find none are dropped
-// and counted.
+// Past either, outcomes join runs of their kind out of order, and those that find none are
+// dropped and counted.
 class Cell {
  public:
   static constexpr size_t kMaxRuns = 256;
-
-  struct Answer {
-    enum class Kind {
-      kAllowed,
-      kRefused,
-      kAsk,       // The daemon decides.
-      kAskAlone,  // As kAsk, and others are refused until EndAsking.
-    };
-    Kind kind = Kind::kAsk;
-    State state = State::kClosed;
-    bool shadow = false;  // allowed only because the policy is a shadow
-    bool probe = false;
-    uint64_t ticket = 0;         // what to report with: generation, or the local breaker's permit
-    absl::Duration retry_after;  // when refused
-  };
+  using Answer = CellAnswer;
 
   // `surroundings` is not owned and must outlive the cell.
   Cell(const Key& key, size_t hash, Surroundings* surroundings);
@@ -93,6 +95,10 @@ class Cell {
       ABSL_LOCKS_EXCLUDED(mu_);
   // Ends what kAskAlone began.
   void EndAsking() ABSL_LOCKS_EXCLUDED(mu_);
+  // The answer to a call whose question got none: refused while the daemon is heard from, for then
+  // it is slow and not away, and another worker may have the probe. kAsk where others have to
+  // decide.
+  Answer RefuseUnanswered(SteadyTime now) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Counts a call that was allowed under `generation`.
   void Record(uint64_t generation, Outcome outcome, absl::string_view label,

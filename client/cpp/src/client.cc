@@ -216,6 +216,11 @@ absl::StatusOr<Permit> Client::AcquireSlowly(const Key& key, Cell* cell, const P
     case Cell::Answer::Kind::kRefused:
       break;
   }
+  return ByCell(cell, answer, now);
+}
+
+Permit Client::ByCell(Cell* cell, const internal::CellAnswer& answer,
+                      std::chrono::steady_clock::time_point now) {
   Permit permit;
   permit.allowed_ = answer.kind == Cell::Answer::Kind::kAllowed;
   permit.shadow_ = answer.shadow;
@@ -236,10 +241,14 @@ absl::StatusOr<Permit> Client::Ask(const Key& key, Cell* cell, const Policy* pol
   if (policy != nullptr) *request.mutable_policy() = ToProto(*policy);
   v1::AcquireResponse response;
   const absl::Status status = daemon_->Call(&Stub::Acquire, request, &response);
-  if (absl::IsUnavailable(status)) return WithoutDaemon(key, cell, policy);
+  const auto now = std::chrono::steady_clock::now();
+  if (absl::IsUnavailable(status)) {
+    const Cell::Answer refusal = cell != nullptr ? cell->RefuseUnanswered(now) : Cell::Answer();
+    if (refusal.kind == Cell::Answer::Kind::kAsk) return WithoutDaemon(key, cell, policy);
+    return ByCell(cell, refusal, now);
+  }
   if (!status.ok()) return status;
 
-  const auto now = std::chrono::steady_clock::now();
   if (cell == nullptr && cache_->wanted()) cell = cache_->FindOrCreate(key);
   if (cell != nullptr) {
     cell->Learn(response, now, cache_->Keep(policy));

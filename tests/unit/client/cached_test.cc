@@ -226,6 +226,25 @@ TEST_F(CachedTest, RefusedProbeIsNotAskedForAgainBeforeItsTime) {
   EXPECT_THAT(service_.acquires(), SizeIs(asked + 1));
 }
 
+TEST_F(CachedTest, UnansweredQuestionForAProbeIsARefusalWhileTheDaemonIsHeardFrom) {
+  ClientOptions options = Options();
+  options.rpc_timeout = absl::Milliseconds(500);
+  Client client(options);
+  Follow(client);
+  service_.AnswerAcquire(Text<v1::AcquireResponse>("state: HALF_OPEN generation: 3"));
+  service_.Push(Update("state: HALF_OPEN generation: 3"));
+  ASSERT_TRUE(Eventually([&] { return client.Acquire(kKey)->state() == State::kHalfOpen; }));
+  service_.Hang();
+  // A breaker of the client's own would let one call through.
+  for (int i = 0; i < 3; ++i) {
+    const absl::StatusOr<Permit> permit = client.Acquire(kKey);
+    EXPECT_FALSE(permit->allowed());
+    EXPECT_EQ(permit->state(), State::kHalfOpen);
+    EXPECT_FALSE(permit->daemon_unavailable());
+  }
+  service_.Release();
+}
+
 TEST_F(CachedTest, ShadowIsHonoured) {
   Client client(Options());
   Follow(client);

@@ -40,6 +40,7 @@ namespace internal {
 class Cache;
 class Cell;
 class Daemon;
+struct CellAnswer;
 }  // namespace internal
 
 // Names a breaker: 1 to 128 bytes of UTF-8 each, without control characters.
@@ -390,6 +391,9 @@ class Client {
                                        std::chrono::steady_clock::time_point now);
   // Acquire by the daemon.
   absl::StatusOr<Permit> Ask(const Key& key, internal::Cell* cell, const Policy* policy);
+  // The permit for a call that a cell has decided.
+  static Permit ByCell(internal::Cell* cell, const internal::CellAnswer& answer,
+                       std::chrono::steady_clock::time_point now);
   // The permit for a call about which the daemon cannot be asked.
   Permit WithoutDaemon(const Key& key, internal::Cell* cell, const Policy* policy);
   // Gives the permit back with the verdict on `status`, and returns that.
