@@ -72,7 +72,7 @@ class Daemon {
 
   // The ports that were opened.
   int port() const { return port_; }
-  int http_port() const { return http_->port(); }
+  int http_port() const { return http_ == nullptr ? 0 : http_->port(); }  // 0 = no HTTP
 
  private:
   Daemon(const DaemonOptions& options, const Clock* clock);

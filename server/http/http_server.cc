@@ -79,6 +79,7 @@ std::string Head(const HttpResponse& response, bool lasts) {
   std::string head = absl::StrCat("HTTP/1.1 ", response.status, " ", Reason(response.status),
                                   "\r\nContent-Type: ", response.content_type,
                                   "\r\nCache-Control: no-store\r\n", kSafety);
+  if (!response.allow.empty()) absl::StrAppend(&head, "Allow: ", response.allow, "\r\n");
   if (response.status == 401) absl::StrAppend(&head, "WWW-Authenticate: Bearer\r\n");
   if (lasts) {
     absl::StrAppend(&head, "Connection: close\r\n");
@@ -112,7 +113,10 @@ HttpResponse HttpRoutes::Answer(absl::string_view method, const std::string& pat
   if (by_method == routes_.end()) return HttpError(404, absl::StrCat("there is no ", path));
   const auto handler = by_method->second.find(std::string(method == "HEAD" ? "GET" : method));
   if (handler == by_method->second.end()) {
-    return HttpError(405, absl::StrCat(path, " is for ", by_method->second.begin()->first));
+    const std::string& allowed = by_method->second.begin()->first;
+    HttpResponse response = HttpError(405, absl::StrCat(path, " is for ", allowed));
+    response.allow = allowed;
+    return response;
   }
   return handler->second(request);
 }

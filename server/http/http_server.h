@@ -37,6 +37,7 @@ struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";
   std::string body;
+  std::string allow = {};  // of a 405: the method that the path is for
   // Where it is set, what writes the body, for as long as it takes, instead of `body`.
   std::function<void(HttpStream&)> stream;
 };

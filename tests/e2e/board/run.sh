@@ -8,6 +8,9 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 export BREAKERD_PATH="$1" BREAKERCTL_PATH="$2" BOARD_ARTIFACTS="$3"
+for program in "$BREAKERD_PATH" "$BREAKERCTL_PATH"; do
+  [[ -x "$program" ]] || { echo "There is no $program: build it first." >&2; exit 1; }
+done
 if ! command -v npm >/dev/null || ! command -v "${CHROMIUM_PATH:-chromium}" >/dev/null; then
   echo 'There is no npm or no chromium on this machine: the board is not tested.'
   exit 77

@@ -150,6 +150,7 @@ TEST_F(HttpServerTest, WhatThereIsNotIs404) {
 TEST_F(HttpServerTest, AnotherMethodIs405) {
   const HttpAnswer answer = HttpPost(port(), "/hello", "{}");
   EXPECT_EQ(answer.status, 405);
+  EXPECT_EQ(answer.header("allow"), "GET");
   EXPECT_EQ(Sentence(answer), "/hello is for GET");
   EXPECT_EQ(Sentence(Get("/body")), "/body is for POST");
   for (const char* method : {"PUT", "DELETE", "PATCH", "OPTIONS"}) {
