@@ -147,7 +147,6 @@ absl::Status EmfLog::Start(Publisher* publisher) {
       [](const Breaker&) { return true; }, /*transitions=*/0, now, &changes,
       [this](const BreakerStats& stats) { told_.emplace(stats.key, stats.lifetime); });
   if (!changes.empty()) publisher_->Publish(std::move(changes), [] {});
-  began_ = now.mono;
   next_ = now.mono;
   thread_ = std::thread([this] { Run(); });
   pthread_setname_np(thread_.native_handle(), "emf_log");
@@ -186,7 +185,6 @@ void EmfLog::Run() {
     const Instant now = sources_.clock->Now();
     if (now.mono >= next_ || stop) {
       Write(IntervalLines(now));
-      began_ = now.mono;
       while (next_ <= now.mono) next_ = next_ + options_.interval;
     }
   }
@@ -217,10 +215,6 @@ std::string EmfLog::IntervalLines(Instant now) {
   Changes changes;
   SurveyOptions options;
   options.max_breakers = options_.max_breakers;
-  options.wanted = [this](const Breaker& breaker) {
-    return breaker.last_used() >= began_ || breaker.state() != State::kClosed ||
-           breaker.overridden();
-  };
   const Survey survey = TakeSurvey(sources_.registry, options, now, &changes);
   if (!changes.empty()) publisher_->Publish(std::move(changes), [] {});
 

@@ -35,10 +35,10 @@ struct EmfLogOptions {
 // Format:
 // https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 //
-// Each interval, one line for the daemon and one for every breaker that was used in it, or is not
-// CLOSED, or is overridden; and one at each transition. A file that was moved away (logrotate) is
-// made anew. One that cannot be written to loses its lines and nothing else: the log says so.
-// Owns one thread. Thread-safe.
+// Each interval, one line for the daemon and one for every breaker (the worst, if there are more
+// than max_breakers); and one at each transition. A file that was moved away (logrotate) is made
+// anew. One that cannot be written to loses its lines and nothing else: the log says so. Owns one
+// thread. Thread-safe.
 class EmfLog : public ChangeListener {
  public:
   // None is owned; all must outlive this.
@@ -91,7 +91,6 @@ class EmfLog : public ChangeListener {
   File file_;
   bool failing_ = false;
   MonotonicTime next_;                             // interval's end
-  MonotonicTime began_;                            // the interval
   absl::flat_hash_map<Key, LifetimeCounts> told_;  // up to the last interval's end
   uint64_t store_errors_told_ = 0;
 

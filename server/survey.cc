@@ -63,8 +63,8 @@ Survey TakeSurvey(Registry* registry, const SurveyOptions& options, Instant now,
   };
   registry->ForEach(
       [&](const Breaker& breaker) {
-        if (options.wanted(breaker) && Matches(breaker.key(), options.search)) return true;
-        count(breaker.state());  // what is not wanted costs no more than a look
+        if (Matches(breaker.key(), options.search)) return true;
+        count(breaker.state());  // what does not match costs no more than a look
         return false;
       },
       options.transitions, now, changes,

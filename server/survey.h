@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstddef>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -28,8 +27,6 @@ struct SurveyOptions {
   size_t max_breakers = 0;
   size_t transitions = 0;  // to be had of each breaker
   std::string search;      // as Matches
-  // Which ones match beside that; called as Registry::ForEach says.
-  std::function<bool(const Breaker&)> wanted = [](const Breaker&) { return true; };
 };
 
 // Whether `search` is a part of "service/operation", in any case of ASCII letters; empty is.

@@ -131,16 +131,19 @@ TEST_F(EmfLogTest, WhatWasCountedBeforeTheStartIsLeftOut) {
   EXPECT_EQ(Lines("Successes").back()["Successes"], 1);
 }
 
-TEST_F(EmfLogTest, OnlyBreakersThatAreUsedOrInTroubleHaveALine) {
+TEST_F(EmfLogTest, EveryBreakerHasALineAnInterval) {
   Start();
   Call({"s", "idle"}, Outcome::kSuccess);
   Call({"s", "open"}, Outcome::kFailure, 2);
   PassInterval();
   PassInterval();
-  EXPECT_EQ(Lines("NotClosed", "idle").size(), 1);
+  const std::vector<json> idle = Lines("NotClosed", "idle");
+  ASSERT_EQ(idle.size(), 2);
+  EXPECT_EQ(idle[1]["NotClosed"], 0);
+  EXPECT_EQ(idle[1]["Successes"], 0);  // since the last line
   const std::vector<json> open = Lines("NotClosed", "open");
   ASSERT_EQ(open.size(), 2);
-  EXPECT_EQ(open[1]["Failures"], 0);  // since the last line
+  EXPECT_EQ(open[1]["Failures"], 0);
   EXPECT_EQ(open[1]["NotClosed"], 1);
   EXPECT_THAT(open[1]["Reason"].get<std::string>(), HasSubstr("2 consecutive failures"));
   EXPECT_EQ(Lines("Breakers").back()["Breakers"], 2);

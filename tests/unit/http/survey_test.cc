@@ -197,24 +197,6 @@ TEST_F(SurveyTest, WhatDoesNotMatchIsCountedButNotShown) {
   EXPECT_EQ(survey.count(State::kHalfOpen), 1u);
 }
 
-TEST_F(SurveyTest, WhatIsNotWantedIsCountedButNotShown) {
-  Put({"s", "open"}, State::kOpen, 0, 1);
-  Put({"s", "closed"}, State::kClosed, 1, 0);
-  Put({"other", "open"}, State::kOpen, 0, 1);
-  SurveyOptions options;
-  options.max_breakers = 10;
-  options.search = "S/";
-  options.wanted = [](const Breaker& breaker) { return breaker.state() == State::kOpen; };
-
-  const Survey survey = TakeSurvey(&registry_, options, clock_.Now(), &changes_);
-
-  EXPECT_THAT(Names(survey), ElementsAre("s/open"));
-  EXPECT_EQ(survey.matched, 1u);
-  EXPECT_EQ(survey.total, 3u);
-  EXPECT_EQ(survey.count(State::kClosed), 1u);
-  EXPECT_EQ(survey.count(State::kOpen), 2u);
-}
-
 TEST_F(SurveyTest, TimeTakesItsCourseAndTheChangesAreGiven) {
   Put({"s", "o"}, State::kOpen, 0, 1);
   clock_.Advance(BuiltInPolicy()->recovery_timeout);
