@@ -227,8 +227,16 @@ TEST_F(CacheLossTest, WhatIsNotStoredIsSentAgainInOrderOnTheNextConnection) {
     client.Acquire(kKey)->Failure(label);
     ASSERT_TRUE(Eventually([&] { return Failures().size() == before + 1; }));
   }
+  absl::StatusOr<Permit> last = client.Acquire(kKey);
   service_.Stop();
-  client.Acquire(kKey)->Failure("d");
+  // The client knows that the connection is lost: else the next batch could be the first on a new
+  // one.
+  ASSERT_TRUE(Eventually([&] {
+    absl::StatusOr<Permit> permit = client.Acquire(kKey);
+    permit->Ignore();
+    return permit->daemon_unavailable();
+  }));
+  last->Failure("d");
   service_.Start();
   ASSERT_TRUE(Eventually([&] { return Failures().size() >= 7; }));
   EXPECT_THAT(Failures(), ElementsAre("a", "b", "c", "a", "b", "c", "d"));
