@@ -47,43 +47,38 @@ void Operations::SetOverride(const KeyView& key, const Override& override, Insta
                              Answer answer) {
   Changes changes;
   absl::StatusOr<BreakerStats> stats = registry_->SetOverride(key, override, now, &changes);
-  Finish(key, std::move(stats), std::move(changes), std::move(answer));
+  Finish(std::move(stats), std::move(changes), std::move(answer));
 }
 
 void Operations::ClearOverride(const KeyView& key, Instant now, Answer answer) {
   Changes changes;
   absl::StatusOr<BreakerStats> stats = registry_->ClearOverride(key, now, &changes);
-  Finish(key, std::move(stats), std::move(changes), std::move(answer));
+  Finish(std::move(stats), std::move(changes), std::move(answer));
 }
 
 void Operations::Reset(const KeyView& key, Instant now, Answer answer) {
   Changes changes;
   absl::StatusOr<BreakerStats> stats = registry_->Reset(key, now, &changes);
-  Finish(key, std::move(stats), std::move(changes), std::move(answer));
+  Finish(std::move(stats), std::move(changes), std::move(answer));
 }
 
 void Operations::Delete(const KeyView& key, Done done) {
   Changes changes;
   const absl::Status status = registry_->Delete(key, &changes);
   if (!status.ok()) return std::move(done)(status);
-  StoreAndPublish(key, std::move(changes),
-                  [done = std::move(done)]() mutable { std::move(done)(absl::OkStatus()); });
+  publisher_->Publish(
+      std::move(changes), [writer = writer_, key = Key(key), done = std::move(done)]() mutable {
+        // No transition, which the publisher would have stored.
+        writer->Persist({key},
+                        [done = std::move(done)]() mutable { std::move(done)(absl::OkStatus()); });
+      });
 }
 
-void Operations::Finish(const KeyView& key, absl::StatusOr<BreakerStats> stats, Changes changes,
-                        Answer answer) {
-  // Even where the operator's call came to nothing, time may have changed the breaker.
-  StoreAndPublish(key, std::move(changes),
-                  [stats = std::move(stats), answer = std::move(answer)]() mutable {
-                    std::move(answer)(std::move(stats));
-                  });
-}
-
-void Operations::StoreAndPublish(const KeyView& key, Changes changes, StoreWriter::Done done) {
+void Operations::Finish(absl::StatusOr<BreakerStats> stats, Changes changes, Answer answer) {
+  // What was asked for is a transition, which the publisher stores.
   publisher_->Publish(std::move(changes),
-                      [writer = writer_, key = Key(key), done = std::move(done)]() mutable {
-                        // Not every change is a transition, which the publisher would have stored.
-                        writer->Persist({key}, std::move(done));
+                      [stats = std::move(stats), answer = std::move(answer)]() mutable {
+                        std::move(answer)(std::move(stats));
                       });
 }
 

@@ -39,10 +39,7 @@ class Operations {
   void Delete(const KeyView& key, Done done);
 
  private:
-  // Calls `done` with OK when the breaker is stored as it is, and those who watch have been told.
-  void StoreAndPublish(const KeyView& key, Changes changes, StoreWriter::Done done);
-  void Finish(const KeyView& key, absl::StatusOr<BreakerStats> stats, Changes changes,
-              Answer answer);
+  void Finish(absl::StatusOr<BreakerStats> stats, Changes changes, Answer answer);
 
   Registry* const registry_;
   StoreWriter* const writer_;
