@@ -6,7 +6,7 @@ set -euo pipefail
 
 packages=(
   build-essential ca-certificates cmake ninja-build mold pkg-config
-  libabsl-dev libcli11-dev libcivetweb-dev libgrpc++-dev libprotobuf-dev librocksdb-dev
+  libabsl-dev libcli11-dev libcivetweb-dev libgrpc++-dev libprotobuf-dev librocksdb-dev libssl-dev
   libyaml-cpp-dev nlohmann-json3-dev prometheus-cpp-dev
   protobuf-compiler protobuf-compiler-grpc
 )
