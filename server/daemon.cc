@@ -69,7 +69,10 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
 }  // namespace
 
 Daemon::Daemon(const DaemonOptions& options, const Clock* clock)
-    : options_(options), clock_(clock), store_(options.data_dir, options.durability, clock) {}
+    : options_(options),
+      clock_(clock),
+      limit_refusals_(&measured_, clock),
+      store_(options.data_dir, options.durability, clock) {}
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const DaemonOptions& options,
                                                       const Clock* clock) {
@@ -146,20 +149,24 @@ absl::Status Daemon::Serve() {
   admin_service_ = std::make_unique<AdminService>(registry_.get(), operations_.get(),
                                                   rpc_metrics_.get(), clock_);
 
+  auto listener = Listener::Open({options_.listen, options_.max_connections}, &limit_refusals_,
+                                 &measured_, clock_);
+  if (!listener.ok()) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", options_.listen, ": ",
+                                               listener.status().message(), " (--listen)"));
+  }
+  listener_ = *std::move(listener);
+
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::health::v1::HealthCheckRequest::descriptor();  // links it in, for reflection to show
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port_);
+  listener_->AddTo(&builder, grpc::InsecureServerCredentials());
   builder.RegisterService(circuit_breaker_service_.get());
   builder.RegisterService(admin_service_.get());
   ApplyServerSettings(&builder);
   server_ = builder.BuildAndStart();
-  if (server_ == nullptr || port_ == 0) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", options_.listen,
-                     ": the address is in use or not one of this machine (--listen)"));
-  }
+  if (server_ == nullptr) return absl::UnavailableError("the gRPC server does not start");
   if (http_ != nullptr) {
     if (absl::Status status = http_->Start(publisher_.get(), operations_.get()); !status.ok()) {
       return status;
@@ -176,7 +183,8 @@ absl::Status Daemon::Serve() {
                                                       publisher_.get(), clock_);
   }
   server_->GetHealthCheckService()->SetServingStatus(v1::CircuitBreaker::service_full_name(), true);
-  Log(LogLevel::kInfo, "listening", {{"address", BoundAddress(options_.listen, port_)}});
+  listener_->Start();
+  Log(LogLevel::kInfo, "listening", {{"address", BoundAddress(options_.listen, port())}});
   return absl::OkStatus();
 }
 
@@ -184,6 +192,7 @@ void Daemon::Shutdown() {
   if (server_ != nullptr) {
     server_->GetHealthCheckService()->Shutdown();
     if (http_ != nullptr) http_->Drain();
+    listener_->Stop();
     hub_->Close();
     server_->Shutdown(std::chrono::system_clock::now() +
                       absl::ToChronoNanoseconds(options_.drain_timeout));

@@ -20,6 +20,8 @@
 #include "server/publisher.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/circuit_breaker_service.h"
+#include "server/rpc/limit_refusals.h"
+#include "server/rpc/listener.h"
 #include "server/rpc/rpc_metrics.h"
 #include "server/rpc/watch_hub.h"
 #include "server/store/rocksdb_store.h"
@@ -44,6 +46,7 @@ struct DaemonOptions {
   size_t metrics_max_breakers = 10'000;
   std::string emf_log;  // a file; empty = none
   absl::Duration drain_timeout = absl::Seconds(10);
+  size_t max_connections = 10'000;
 };
 
 // The owner of every object and thread of the process, from the store to the open port.
@@ -71,7 +74,7 @@ class Daemon {
   void ReloadPolicies();
 
   // The ports that were opened.
-  int port() const { return port_; }
+  int port() const { return listener_->port(); }
   int http_port() const { return http_ == nullptr ? 0 : http_->port(); }  // 0 = no HTTP
 
  private:
@@ -84,10 +87,10 @@ class Daemon {
 
   const DaemonOptions options_;
   const Clock* const clock_;
-  int port_ = 0;
 
   // In the order of construction; each uses only those above it.
   prometheus::Registry measured_;
+  LimitRefusals limit_refusals_;
   RocksDbStore store_;
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<StoreWriter> writer_;
@@ -101,6 +104,7 @@ class Daemon {
   std::unique_ptr<RpcMetrics> rpc_metrics_;
   std::unique_ptr<CircuitBreakerService> circuit_breaker_service_;
   std::unique_ptr<AdminService> admin_service_;
+  std::unique_ptr<Listener> listener_;
   std::unique_ptr<grpc::Server> server_;
 };
 
