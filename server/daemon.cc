@@ -72,6 +72,9 @@ Daemon::Daemon(const DaemonOptions& options, const Clock* clock)
     : options_(options),
       clock_(clock),
       limit_refusals_(&measured_, clock),
+      new_breaker_limits_({options.max_new_breakers_per_minute, options.max_breakers},
+                          &limit_refusals_),
+      watch_slots_(options.max_watches_per_connection, &limit_refusals_),
       store_(options.data_dir, options.durability, clock) {}
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const DaemonOptions& options,
@@ -93,6 +96,7 @@ absl::Status Daemon::Load() {
   RegistryOptions registry;
   registry.max_breakers = options_.max_breakers;
   registry.max_permits = options_.max_permits;
+  registry.admission = &new_breaker_limits_;
   if (options_.idle_ttl > absl::ZeroDuration()) registry.idle_ttl = options_.idle_ttl;
   registry.permit_epoch = epoch.ok() ? *epoch : RandomEpoch();
   registry.seed = registry.permit_epoch.secret + registry.permit_epoch.number;
@@ -119,7 +123,8 @@ absl::Status Daemon::Load() {
 }
 
 absl::Status Daemon::Serve() {
-  hub_ = std::make_unique<WatchHub>(options_.watch_heartbeat, clock_);
+  hub_ = std::make_unique<WatchHub>(options_.watch_heartbeat, options_.max_subscriptions,
+                                    &limit_refusals_, clock_);
   std::vector<ChangeListener*> listeners;
   if (!options_.http_listen.empty()) {
     HttpService::Options http{options_.http_listen, "", options_.metrics_max_breakers};
@@ -145,7 +150,7 @@ absl::Status Daemon::Serve() {
   operations_ = std::make_unique<Operations>(registry_.get(), writer_.get(), publisher_.get());
   rpc_metrics_ = std::make_unique<RpcMetrics>(&measured_, clock_);
   circuit_breaker_service_ = std::make_unique<CircuitBreakerService>(
-      registry_.get(), publisher_.get(), hub_.get(), rpc_metrics_.get(), clock_);
+      registry_.get(), publisher_.get(), hub_.get(), &watch_slots_, rpc_metrics_.get(), clock_);
   admin_service_ = std::make_unique<AdminService>(registry_.get(), operations_.get(),
                                                   rpc_metrics_.get(), clock_);
 

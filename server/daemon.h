@@ -22,8 +22,10 @@
 #include "server/rpc/circuit_breaker_service.h"
 #include "server/rpc/limit_refusals.h"
 #include "server/rpc/listener.h"
+#include "server/rpc/new_breaker_limits.h"
 #include "server/rpc/rpc_metrics.h"
 #include "server/rpc/watch_hub.h"
+#include "server/rpc/watch_slots.h"
 #include "server/store/rocksdb_store.h"
 #include "server/store/store_writer.h"
 #include "server/ticker.h"
@@ -47,6 +49,10 @@ struct DaemonOptions {
   std::string emf_log;  // a file; empty = none
   absl::Duration drain_timeout = absl::Seconds(10);
   size_t max_connections = 10'000;
+  // 0 = no limit.
+  size_t max_watches_per_connection = 100;
+  size_t max_subscriptions = 10'000;          // of one Watch stream
+  size_t max_new_breakers_per_minute = 1000;  // of one worker
 };
 
 // The owner of every object and thread of the process, from the store to the open port.
@@ -91,6 +97,8 @@ class Daemon {
   // In the order of construction; each uses only those above it.
   prometheus::Registry measured_;
   LimitRefusals limit_refusals_;
+  NewBreakerLimits new_breaker_limits_;
+  WatchSlots watch_slots_;
   RocksDbStore store_;
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<StoreWriter> writer_;

@@ -18,6 +18,8 @@ constexpr int kUsageError = 2;
 // Address space is reserved for all breakers that there may be, close to a KiB each.
 constexpr size_t kMaxBreakers = 100'000'000;
 constexpr int64_t kMaxPermits = 1'000'000'000;
+constexpr size_t kMaxConnections = 10'000'000;
+constexpr size_t kNoMatter = 1'000'000'000;  // more than can be
 
 // Adds --name and BREAKERD_NAME. parse(text) stores the value and returns "", or says what the text
 // is not.
@@ -133,6 +135,15 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
           "Where to append metrics for Amazon CloudWatch, in its Embedded Metric Format");
   AddDuration(app, "drain_timeout", options.drain_timeout, absl::ZeroDuration(),
               "How long calls under way may take to end after SIGTERM");
+
+  AddCount(app, "max_connections", options.max_connections, size_t{1}, kMaxConnections,
+           "Connections that there may be at once");
+  AddCount(app, "max_watches_per_connection", options.max_watches_per_connection, size_t{0},
+           kNoMatter, "Watch streams of one connection; 0 = no limit");
+  AddCount(app, "max_subscriptions", options.max_subscriptions, size_t{0}, kNoMatter,
+           "Breakers that one Watch stream may name; 0 = no limit");
+  AddCount(app, "max_new_breakers_per_minute", options.max_new_breakers_per_minute, size_t{0},
+           kNoMatter, "Breakers that one worker may create in a minute; 0 = no limit");
 
   ParsedFlags parsed;
   try {

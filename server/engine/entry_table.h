@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/engine/admission.h"
 #include "server/engine/breaker.h"
 #include "server/engine/clock.h"
 #include "server/engine/key.h"
@@ -22,6 +23,7 @@ struct alignas(64) Entry {
 
   MonotonicTime scheduled = MonotonicTime::InfiniteFuture();  // its place among the deadlines
   size_t dirty_at = kClean;                                   // its place among the dirty ones
+  Account account = kNobody;
   Breaker breaker;
 };
 static_assert(sizeof(Entry) <= 768, "a million breakers are to take a KiB each");

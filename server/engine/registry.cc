@@ -20,6 +20,7 @@ size_t ShardCapacity(size_t max_breakers, size_t shards) {
 
 Registry::Registry(const RegistryOptions& options)
     : max_breakers_(options.max_breakers),
+      admission_(options.admission),
       permits_(options.permit_epoch, options.max_permits),
       arena_(kShards * EntryTable::Bytes(ShardCapacity(max_breakers_, kShards))),
       shards_(new Shard[kShards]) {
@@ -47,16 +48,30 @@ HashedKey Registry::Prefetch(const KeyView& key) {
 }
 
 absl::StatusOr<Entry*> Registry::FindOrCreate(Shard& shard, const HashedKey& key,
-                                              const Policy* policy, Instant now, Changes* changes) {
+                                              const Policy* policy, Instant now, Changes* changes,
+                                              const Caller* caller) {
   if (Entry* entry = shard.Find(key)) return entry;
+  const absl::StatusOr<Account> account = Admit(caller, key.view, now);
+  if (!account.ok()) return account.status();
   const ResolvedPolicy resolved =
       Resolve(key.view, policy == nullptr ? nullptr : std::make_shared<const Policy>(*policy));
   absl::StatusOr<Entry*> entry =
       Insert(shard, key, Key(key.view), resolved.policy, resolved.source, now);
-  if (!entry.ok()) return entry;
+  if (!entry.ok()) {
+    if (*account != kNobody) admission_->Gone(*account);
+    return entry;
+  }
+  (*entry)->account = *account;
   shard.MarkDirty(**entry);
   changes->push_back({(*entry)->breaker.key(), (*entry)->breaker.View(now)});
   return entry;
+}
+
+absl::StatusOr<Account> Registry::Admit(const Caller* caller, const KeyView& key, Instant now) {
+  if (admission_ == nullptr || caller == nullptr) return kNobody;
+  const size_t size = this->size();
+  if (size >= max_breakers_) return errors::TooManyBreakers(key, max_breakers_);
+  return admission_->Admit(*caller, key, max_breakers_ - size, now);
 }
 
 template <typename... Args>
@@ -76,6 +91,7 @@ absl::StatusOr<Entry*> Registry::Insert(Shard& shard, const HashedKey& key, Args
 
 void Registry::Erase(Shard& shard, Entry& entry, Changes* changes) {
   changes->push_back({.key = entry.breaker.key(), .removed = true});
+  if (entry.account != kNobody) admission_->Gone(entry.account);
   {
     MutexLock lock(&index_mu_);
     index_.erase(&entry.breaker.key());
@@ -114,10 +130,11 @@ absl::StatusOr<BreakerStats> Registry::RunOnExisting(const KeyView& key, Instant
 // Workers' calls
 
 absl::StatusOr<Decision> Registry::Acquire(const HashedKey& key, absl::string_view worker_id,
-                                           const Policy* policy, Instant now, Changes* changes) {
+                                           const Policy* policy, Instant now, Changes* changes,
+                                           const Caller* caller) {
   Shard& shard = ShardOf(key);
   MutexLock lock(&shard.mu);
-  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, policy, now, changes);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, policy, now, changes, caller);
   if (!found.ok()) return found.status();
   if (policy != nullptr) BringPolicy(shard, **found, *policy, now, changes);
   const Decision decision =
@@ -136,13 +153,13 @@ void Registry::BringPolicy(Shard& shard, Entry& entry, const Policy& policy, Ins
 }
 
 absl::StatusOr<ReportResult> Registry::Report(const HashedKey& key, const CallReport& report,
-                                              Instant now, Changes* changes) {
+                                              Instant now, Changes* changes, const Caller* caller) {
   Shard& shard = ShardOf(key);
   MutexLock lock(&shard.mu);
   Entry* entry = shard.Find(key);
   if (entry == nullptr) {
     if (report.permit_id != 0) return ReportResult{};
-    absl::StatusOr<Entry*> created = FindOrCreate(shard, key, nullptr, now, changes);
+    absl::StatusOr<Entry*> created = FindOrCreate(shard, key, nullptr, now, changes, caller);
     if (!created.ok()) return created.status();
     entry = *created;
   }
@@ -152,10 +169,10 @@ absl::StatusOr<ReportResult> Registry::Report(const HashedKey& key, const CallRe
 }
 
 absl::StatusOr<RunResult> Registry::ReportRun(const HashedKey& key, const OutcomeRun& run,
-                                              Instant now, Changes* changes) {
+                                              Instant now, Changes* changes, const Caller* caller) {
   Shard& shard = ShardOf(key);
   MutexLock lock(&shard.mu);
-  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, nullptr, now, changes);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, nullptr, now, changes, caller);
   if (!found.ok()) return found.status();
   return shard.Run(**found, now, changes, [&](Breaker& breaker, const Context& context) {
     return breaker.ReportRun(run, context);
@@ -163,8 +180,8 @@ absl::StatusOr<RunResult> Registry::ReportRun(const HashedKey& key, const Outcom
 }
 
 BatchResult Registry::ReportBatch(uint64_t session, uint64_t sequence,
-                                  const std::vector<KeyedRun>& runs, Instant now,
-                                  Changes* changes) {
+                                  const std::vector<KeyedRun>& runs, Instant now, Changes* changes,
+                                  const Caller* caller) {
   const std::shared_ptr<Sessions::Session> found = sessions_.Use(session, now.mono);
   MutexLock lock(&found->mu);
   BatchResult result;
@@ -176,7 +193,8 @@ BatchResult Registry::ReportBatch(uint64_t session, uint64_t sequence,
   constexpr size_t kAhead = 4;  // memory answers within so many runs
   for (size_t i = 0; i < runs.size(); ++i) {
     if (i + kAhead < runs.size()) Prefetch(runs[i + kAhead].key);
-    const absl::StatusOr<RunResult> counted = ReportRun(runs[i].key, runs[i].run, now, changes);
+    const absl::StatusOr<RunResult> counted =
+        ReportRun(runs[i].key, runs[i].run, now, changes, caller);
     if (!counted.ok()) continue;
     result.counted += counted->counted;
     result.stale += counted->stale;
@@ -198,11 +216,12 @@ void Registry::WorkerLeft(absl::string_view worker_id, Instant now, Changes* cha
 // Reading
 
 absl::StatusOr<BreakerView> Registry::Subscribe(const KeyView& key, const Policy* policy,
-                                                Instant now, Changes* changes) {
+                                                Instant now, Changes* changes,
+                                                const Caller* caller) {
   const HashedKey hashed = Prefetch(key);
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
-  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, policy, now, changes);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, policy, now, changes, caller);
   if (!found.ok()) return found.status();
   if (policy != nullptr) BringPolicy(shard, **found, *policy, now, changes);
   return shard.Run(**found, now, changes, [&](Breaker& breaker, const Context& context) {
@@ -369,7 +388,8 @@ absl::StatusOr<BreakerStats> Registry::SetOverride(const KeyView& key, const Ove
   const HashedKey hashed = Prefetch(key);
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
-  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, nullptr, now, changes);
+  absl::StatusOr<Entry*> found =
+      FindOrCreate(shard, hashed, nullptr, now, changes, /*caller=*/nullptr);
   if (!found.ok()) return found.status();
   return shard.Run(**found, now, changes, [&](Breaker& breaker, const Context& context) {
     breaker.SetOverride(override, context);

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/engine/admission.h"
 #include "server/engine/arena.h"
 #include "server/engine/breaker.h"
 #include "server/engine/change.h"
@@ -42,6 +43,9 @@ struct RegistryOptions {
   absl::Duration idle_ttl = absl::InfiniteDuration();
   PermitEpoch permit_epoch;
   uint64_t seed = 0;  // of jitter and ramp
+  // Asked where a caller is about to create a breaker; null = each may. Not owned; must outlive the
+  // registry.
+  Admission* admission = nullptr;
 };
 
 // Every breaker of this process, by key. Thread-safe; each breaker's operations are linearizable.
@@ -51,7 +55,9 @@ struct RegistryOptions {
 // call blocks on anything else.
 //
 // Lock order: a session's mutex, then a shard's, then policies_mu_ or index_mu_, or those inside
-// probe_holders_ and sessions_; never two shards'.
+// probe_holders_, sessions_ and the admission; never two shards'.
+//
+// A `caller` is who is asked about where the call creates a breaker; null = it may.
 class Registry {
  public:
   explicit Registry(const RegistryOptions& options);
@@ -65,32 +71,35 @@ class Registry {
   HashedKey Prefetch(const KeyView& key);
 
   // Whether a call by this worker may be made; creates the breaker. `policy` is the worker's own,
-  // null if it brings none; it is valid. RESOURCE_EXHAUSTED past max_breakers.
+  // null if it brings none; it is valid. RESOURCE_EXHAUSTED past max_breakers, or where the
+  // admission says so.
   absl::StatusOr<Decision> Acquire(const HashedKey& key, absl::string_view worker_id,
-                                   const Policy* policy, Instant now, Changes* changes);
+                                   const Policy* policy, Instant now, Changes* changes,
+                                   const Caller* caller = nullptr);
   absl::StatusOr<Decision> Acquire(const KeyView& key, absl::string_view worker_id,
-                                   const Policy* policy, Instant now, Changes* changes) {
-    return Acquire(Prefetch(key), worker_id, policy, now, changes);
+                                   const Policy* policy, Instant now, Changes* changes,
+                                   const Caller* caller = nullptr) {
+    return Acquire(Prefetch(key), worker_id, policy, now, changes, caller);
   }
 
   // Counts a call. Without a permit it creates the breaker, and may then fail as Acquire does.
   absl::StatusOr<ReportResult> Report(const HashedKey& key, const CallReport& report, Instant now,
-                                      Changes* changes);
+                                      Changes* changes, const Caller* caller = nullptr);
   absl::StatusOr<ReportResult> Report(const KeyView& key, const CallReport& report, Instant now,
-                                      Changes* changes) {
-    return Report(Prefetch(key), report, now, changes);
+                                      Changes* changes, const Caller* caller = nullptr) {
+    return Report(Prefetch(key), report, now, changes, caller);
   }
 
   // Counts calls that were made without permits, in their order, unless this batch of the session,
   // or a later one, was counted before. Creates breakers as Acquire does; outcomes of one that
   // cannot be created are left out. All runs name this session and sequence.
   BatchResult ReportBatch(uint64_t session, uint64_t sequence, const std::vector<KeyedRun>& runs,
-                          Instant now, Changes* changes);
+                          Instant now, Changes* changes, const Caller* caller = nullptr);
 
   // What to know of a breaker so as to decide on its behalf; creates it as Acquire does, and puts
   // the worker's policy in effect.
   absl::StatusOr<BreakerView> Subscribe(const KeyView& key, const Policy* policy, Instant now,
-                                        Changes* changes);
+                                        Changes* changes, const Caller* caller = nullptr);
   // The same of one that is there; nullopt if it is not.
   std::optional<BreakerView> View(const KeyView& key, Instant now, Changes* changes);
 
@@ -164,10 +173,12 @@ class Registry {
 
   // Called with the shard's mutex held.
   absl::StatusOr<Entry*> FindOrCreate(Shard& shard, const HashedKey& key, const Policy* policy,
-                                      Instant now, Changes* changes)
+                                      Instant now, Changes* changes, const Caller* caller)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
+  // On whose account the breaker is to be that the caller is about to create; why it is not to be.
+  absl::StatusOr<Account> Admit(const Caller* caller, const KeyView& key, Instant now);
   absl::StatusOr<RunResult> ReportRun(const HashedKey& key, const OutcomeRun& run, Instant now,
-                                      Changes* changes);
+                                      Changes* changes, const Caller* caller);
   // Puts in effect what a worker has brought, if it is not what it was.
   void BringPolicy(Shard& shard, Entry& entry, const Policy& policy, Instant now, Changes* changes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
@@ -193,6 +204,7 @@ class Registry {
                    Changes* changes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
 
   const size_t max_breakers_;
+  Admission* const admission_;
   PermitPool permits_;
   ProbeHolders probe_holders_;
   Sessions sessions_;

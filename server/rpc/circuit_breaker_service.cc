@@ -8,6 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "server/engine/errors.h"
 #include "server/rpc/convert.h"
+#include "server/rpc/grpc_status.h"
+#include "server/rpc/refused_stream.h"
+#include "server/rpc/source.h"
 #include "server/rpc/unary.h"
 #include "server/rpc/validate.h"
 #include "server/rpc/watch_reactor.h"
@@ -41,25 +44,27 @@ absl::Status CheckListStats(const v1::ListStatsRequest& request) {
 grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerContext* context,
                                                          const v1::AcquireRequest* request,
                                                          v1::AcquireResponse* response) {
-  return RunUnary(
-      context, publisher_, {metrics_, Method::kAcquire}, [&](Changes* changes) -> absl::Status {
-        const absl::StatusOr<KeyView> key = KeyFrom(*request);
-        if (!key.ok()) return key.status();
-        const HashedKey hashed = registry_->Prefetch(*key);
-        if (absl::Status status = CheckWorkerId(request->worker_id()); !status.ok()) return status;
-        std::optional<Policy> policy;
-        if (request->has_policy()) {
-          absl::StatusOr<Policy> brought = PolicyFrom(request->policy());
-          if (!brought.ok()) return brought.status();
-          policy = *std::move(brought);
-        }
-        const absl::StatusOr<Decision> decision =
-            registry_->Acquire(hashed, request->worker_id(),
-                               policy.has_value() ? &*policy : nullptr, clock_->Now(), changes);
-        if (!decision.ok()) return decision.status();
-        ToProto(*decision, response);
-        return absl::OkStatus();
-      });
+  return RunUnary(context, publisher_, {metrics_, Method::kAcquire},
+                  [&](Changes* changes) -> absl::Status {
+                    const absl::StatusOr<KeyView> key = KeyFrom(*request);
+                    if (!key.ok()) return key.status();
+                    const HashedKey hashed = registry_->Prefetch(*key);
+                    if (absl::Status status = CheckWorkerId(request->worker_id()); !status.ok())
+                      return status;
+                    std::optional<Policy> policy;
+                    if (request->has_policy()) {
+                      absl::StatusOr<Policy> brought = PolicyFrom(request->policy());
+                      if (!brought.ok()) return brought.status();
+                      policy = *std::move(brought);
+                    }
+                    const RpcCaller caller(context, request->worker_id());
+                    const absl::StatusOr<Decision> decision = registry_->Acquire(
+                        hashed, request->worker_id(), policy.has_value() ? &*policy : nullptr,
+                        clock_->Now(), changes, &caller);
+                    if (!decision.ok()) return decision.status();
+                    ToProto(*decision, response);
+                    return absl::OkStatus();
+                  });
 }
 
 grpc::ServerUnaryReactor* CircuitBreakerService::Report(grpc::CallbackServerContext* context,
@@ -72,8 +77,9 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Report(grpc::CallbackServerCont
                     const HashedKey hashed = registry_->Prefetch(*key);
                     const absl::StatusOr<CallReport> report = CallReportFrom(*request);
                     if (!report.ok()) return report.status();
+                    const RpcCaller caller(context, request->worker_id());
                     const absl::StatusOr<ReportResult> result =
-                        registry_->Report(hashed, *report, clock_->Now(), changes);
+                        registry_->Report(hashed, *report, clock_->Now(), changes, &caller);
                     if (!result.ok()) return result.status();
                     ToProto(*result, response);
                     return absl::OkStatus();
@@ -88,16 +94,19 @@ grpc::ServerUnaryReactor* CircuitBreakerService::ReportBatch(grpc::CallbackServe
                     const absl::StatusOr<OutcomeBatch> batch = OutcomeBatchFrom(*request);
                     if (!batch.ok()) return batch.status();
                     metrics_->BatchHas(batch->runs.size());
+                    const RpcCaller caller(context, request->worker_id());
                     ToProto(registry_->ReportBatch(batch->session, batch->sequence, batch->runs,
-                                                   clock_->Now(), changes),
+                                                   clock_->Now(), changes, &caller),
                             response);
                     return absl::OkStatus();
                   });
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* CircuitBreakerService::Watch(
-    grpc::CallbackServerContext*) {
-  return WatchReactor::Start({registry_, publisher_, hub_, clock_});
+    grpc::CallbackServerContext* context) {
+  absl::StatusOr<WatchSlots::Slot> slot = watch_slots_->Take(context->peer());
+  if (!slot.ok()) return new RefusedStream(ToGrpcStatus(slot.status()));
+  return WatchReactor::Start({registry_, publisher_, hub_, clock_}, context, *std::move(slot));
 }
 
 grpc::ServerUnaryReactor* CircuitBreakerService::GetStats(grpc::CallbackServerContext* context,

@@ -10,6 +10,7 @@
 #include "server/rpc/arena_allocator.h"
 #include "server/rpc/rpc_metrics.h"
 #include "server/rpc/watch_hub.h"
+#include "server/rpc/watch_slots.h"
 
 namespace breaker::server {
 
@@ -27,8 +28,13 @@ class CircuitBreakerService : public RawWatchService {
  public:
   // None is owned; all must outlive the server.
   CircuitBreakerService(Registry* registry, Publisher* publisher, WatchHub* hub,
-                        RpcMetrics* metrics, const Clock* clock)
-      : registry_(registry), publisher_(publisher), hub_(hub), metrics_(metrics), clock_(clock) {
+                        WatchSlots* watch_slots, RpcMetrics* metrics, const Clock* clock)
+      : registry_(registry),
+        publisher_(publisher),
+        hub_(hub),
+        watch_slots_(watch_slots),
+        metrics_(metrics),
+        clock_(clock) {
     SetMessageAllocatorFor_ReportBatch(&batch_messages_);
   }
 
@@ -56,6 +62,7 @@ class CircuitBreakerService : public RawWatchService {
   Registry* const registry_;
   Publisher* const publisher_;
   WatchHub* const hub_;
+  WatchSlots* const watch_slots_;
   RpcMetrics* const metrics_;
   const Clock* const clock_;
 };

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <vector>
 
+#include "server/rpc/refused_stream.h"
 #include "server/rpc/server_settings.h"
 
 namespace breaker::server {
@@ -25,17 +26,11 @@ class NoPlugins : public grpc::ServerBuilderOption {
   }
 };
 
-class Refusal : public grpc::ServerGenericBidiReactor {
- public:
-  explicit Refusal(const grpc::Status& answer) { Finish(answer); }
-  void OnDone() override { delete this; }
-};
-
 }  // namespace
 
 grpc::ServerGenericBidiReactor* RefusingServer::Service::CreateReactor(
     grpc::GenericCallbackServerContext*) {
-  return new Refusal(answer_);
+  return new RefusedStream(answer_);
 }
 
 RefusingServer::RefusingServer(std::shared_ptr<grpc::ServerCredentials> credentials,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "breaker/v1/breaker.pb.h"
 #include "server/rpc/convert.h"
 
@@ -45,8 +46,13 @@ WatchUpdatePtr EncodeUpdate(const Key& key, const BreakerView& view,
   return Encode(key, response);
 }
 
-WatchHub::WatchHub(absl::Duration heartbeat, const Clock* clock)
-    : heartbeat_(heartbeat), clock_(clock), thread_([this] { Run(); }) {
+WatchHub::WatchHub(absl::Duration heartbeat, size_t max_subscriptions, LimitRefusals* refusals,
+                   const Clock* clock)
+    : heartbeat_(heartbeat),
+      max_subscriptions_(max_subscriptions),
+      refusals_(refusals),
+      clock_(clock),
+      thread_([this] { Run(); }) {
   pthread_setname_np(thread_.native_handle(), "watch_hub");
 }
 
@@ -152,6 +158,11 @@ absl::Status WatchHub::Follow(WatchSubscriber* subscriber, const Key& key,
   MutexLock lock(&topics_mu_);
   const auto member = members_.find(subscriber);
   if (member == members_.end()) return absl::OkStatus();  // it has left
+  if (IsFull(member->second, key)) {
+    return refusals_->Refuse(Limit::kSubscriptions,
+                             absl::StrCat("subscriptions of this stream: it has ",
+                                          max_subscriptions_, ", which is --max_subscriptions"));
+  }
   const absl::StatusOr<BreakerView> view = read();
   if (!view.ok()) return view.status();
   Topic& topic = TopicOf(key);
@@ -198,6 +209,12 @@ void WatchHub::Close() {
 size_t WatchHub::subscribers() const {
   MutexLock lock(&topics_mu_);
   return members_.size();
+}
+
+bool WatchHub::IsFull(const Member& member, const Key& key) const {
+  if (max_subscriptions_ == 0 || member.topics.size() < max_subscriptions_) return false;
+  const auto topic = topics_.find(key);
+  return topic == topics_.end() || !member.topics.contains(topic->second.get());
 }
 
 WatchHub::Topic& WatchHub::TopicOf(const Key& key) {

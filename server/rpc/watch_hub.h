@@ -22,6 +22,7 @@
 #include "server/engine/clock.h"
 #include "server/engine/key.h"
 #include "server/engine/mutex.h"
+#include "server/rpc/limit_refusals.h"
 
 namespace breaker::server {
 
@@ -57,8 +58,12 @@ class WatchSubscriber {
 // alone.
 class WatchHub {
  public:
-  // Starts. `clock` is not owned and must outlive the hub.
-  WatchHub(absl::Duration heartbeat, const Clock* clock);
+  // Starts. `clock` and `refusals` are not owned and must outlive the hub.
+  WatchHub(absl::Duration heartbeat, const Clock* clock)
+      : WatchHub(heartbeat, /*max_subscriptions=*/0, nullptr, clock) {}
+  // A subscriber may follow so many breakers by their names; 0 = no limit.
+  WatchHub(absl::Duration heartbeat, size_t max_subscriptions, LimitRefusals* refusals,
+           const Clock* clock);
   // Stops.
   ~WatchHub();
 
@@ -72,7 +77,8 @@ class WatchHub {
   bool Join(std::shared_ptr<WatchSubscriber> subscriber) ABSL_LOCKS_EXCLUDED(topics_mu_);
 
   // Has a subscriber that joined follow a breaker: offers it the state that `read` gives, then
-  // every change after that. The error of `read`, which is called with a lock held.
+  // every change after that. The error of `read`, which is called with a lock held;
+  // RESOURCE_EXHAUSTED, and no call of `read`, if it follows all that it may.
   absl::Status Follow(WatchSubscriber* subscriber, const Key& key,
                       absl::FunctionRef<absl::StatusOr<BreakerView>()> read)
       ABSL_LOCKS_EXCLUDED(topics_mu_);
@@ -113,14 +119,18 @@ class WatchHub {
   std::vector<SubscriberPtr> FollowersOf(const BreakerChange& change)
       ABSL_LOCKS_EXCLUDED(topics_mu_);
   void TickAll(MonotonicTime now) ABSL_LOCKS_EXCLUDED(topics_mu_);
+  // Whether the member follows as many breakers as it may, and this is not one of them.
+  bool IsFull(const Member& member, const Key& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(topics_mu_);
   Topic& TopicOf(const Key& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(topics_mu_);
   void Unfollow(WatchSubscriber* subscriber, Topic* topic)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(topics_mu_);
 
   // Constant after construction.
   const absl::Duration heartbeat_;
+  const size_t max_subscriptions_;  // of one subscriber; 0 = no limit
 
   // Not owned.
+  LimitRefusals* const refusals_;
   const Clock* const clock_;
 
   Mutex queue_mu_;

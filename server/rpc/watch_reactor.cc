@@ -8,6 +8,7 @@
 #include "server/engine/errors.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/grpc_status.h"
+#include "server/rpc/source.h"
 #include "server/rpc/validate.h"
 
 namespace breaker::server {
@@ -22,8 +23,11 @@ grpc::Slice EncodeHeartbeat(absl::Duration interval) {
 
 }  // namespace
 
-WatchReactor* WatchReactor::Start(const Environment& environment) {
-  const std::shared_ptr<WatchReactor> reactor(new WatchReactor(environment));
+WatchReactor* WatchReactor::Start(const Environment& environment,
+                                  const grpc::CallbackServerContext* context,
+                                  WatchSlots::Slot slot) {
+  const std::shared_ptr<WatchReactor> reactor(
+      new WatchReactor(environment, context, std::move(slot)));
   reactor->self_ = reactor;
   if (!environment.hub->Join(reactor)) {
     reactor->Close();
@@ -37,8 +41,12 @@ WatchReactor* WatchReactor::Start(const Environment& environment) {
   return reactor.get();
 }
 
-WatchReactor::WatchReactor(const Environment& environment)
-    : environment_(environment), heartbeat_(EncodeHeartbeat(environment.hub->heartbeat())) {}
+WatchReactor::WatchReactor(const Environment& environment,
+                           const grpc::CallbackServerContext* context, WatchSlots::Slot slot)
+    : environment_(environment),
+      heartbeat_(EncodeHeartbeat(environment.hub->heartbeat())),
+      context_(context),
+      slot_(std::move(slot)) {}
 
 // ---------------------------------------------------------------------------------------------
 // What the worker says
@@ -91,9 +99,10 @@ absl::Status WatchReactor::Subscribe(const v1::Subscription& subscription) {
     policy = *std::move(brought);
   }
   Changes changes;
+  const RpcCaller caller(context_, *worker_id_);
   absl::Status status = environment_.hub->Follow(this, Key(*key), [&] {
     return environment_.registry->Subscribe(*key, policy.has_value() ? &*policy : nullptr,
-                                            environment_.clock->Now(), &changes);
+                                            environment_.clock->Now(), &changes, &caller);
   });
   Publish(std::move(changes));
   return status;
@@ -205,6 +214,7 @@ void WatchReactor::OnDone() {
     environment_.registry->WorkerLeft(*worker_id_, environment_.clock->Now(), &changes);
     Publish(std::move(changes));
   }
+  const WatchSlots::Slot slot = std::move(slot_);
   const std::shared_ptr<WatchReactor> last = std::move(self_);
 }
 

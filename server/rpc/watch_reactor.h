@@ -20,6 +20,7 @@
 #include "server/engine/registry.h"
 #include "server/publisher.h"
 #include "server/rpc/watch_hub.h"
+#include "server/rpc/watch_slots.h"
 
 namespace breaker::server {
 
@@ -42,8 +43,9 @@ class WatchReactor : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
     const Clock* clock;
   };
 
-  // For gRPC, which then owns it, in effect.
-  static WatchReactor* Start(const Environment& environment);
+  // For gRPC, which then owns it, in effect. `context` is gRPC's, of the stream.
+  static WatchReactor* Start(const Environment& environment,
+                             const grpc::CallbackServerContext* context, WatchSlots::Slot slot);
 
   void Offer(WatchUpdatePtr update) override ABSL_LOCKS_EXCLUDED(mu_);
   void Tick(MonotonicTime now) override ABSL_LOCKS_EXCLUDED(mu_);
@@ -59,7 +61,8 @@ class WatchReactor : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   static constexpr size_t kMaxUpdatesAMessage = 256;
   static constexpr size_t kKeysAPage = 256;
 
-  explicit WatchReactor(const Environment& environment);
+  WatchReactor(const Environment& environment, const grpc::CallbackServerContext* context,
+               WatchSlots::Slot slot);
 
   absl::Status Handle(const v1::WatchRequest& request);
   absl::Status Subscribe(const v1::Subscription& subscription);
@@ -74,11 +77,13 @@ class WatchReactor : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   // Constant after construction.
   const Environment environment_;
   const grpc::Slice heartbeat_;
+  const grpc::CallbackServerContext* const context_;  // until OnDone
 
   // Used by OnReadDone and OnDone alone, which never run at once.
   std::shared_ptr<WatchReactor> self_;  // until OnDone
   grpc::ByteBuffer request_;
   std::optional<std::string> worker_id_;  // that the hub and the registry know of
+  WatchSlots::Slot slot_;
 
   Mutex mu_;
   grpc::ByteBuffer sending_ ABSL_GUARDED_BY(mu_);

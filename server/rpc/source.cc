@@ -1,0 +1,41 @@
+#include "server/rpc/source.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+
+namespace breaker::server {
+namespace {
+
+constexpr int kNetworkBytes = 8;
+
+std::string NetworkOf(const std::string& host) {
+  in6_addr address;
+  if (inet_pton(AF_INET6, host.c_str(), &address) != 1) return host;
+  if (IN6_IS_ADDR_LOOPBACK(&address) || IN6_IS_ADDR_V4MAPPED(&address)) return host;
+  std::fill(address.s6_addr + kNetworkBytes, address.s6_addr + sizeof address.s6_addr, 0);
+  char text[INET6_ADDRSTRLEN];
+  if (inet_ntop(AF_INET6, &address, text, sizeof text) == nullptr) return host;
+  return absl::StrCat(text, "/", 8 * kNetworkBytes);
+}
+
+}  // namespace
+
+std::string HostOfPeer(absl::string_view peer) {
+  if (absl::ConsumePrefix(&peer, "ipv4:")) return std::string(peer.substr(0, peer.rfind(':')));
+  if (!absl::ConsumePrefix(&peer, "ipv6:")) return std::string(peer);
+  // [HOST%ZONE]:PORT, with some of it escaped.
+  std::string host = absl::StrReplaceAll(peer.substr(0, peer.rfind(':')),
+                                         {{"%5B", "["}, {"%5D", "]"}, {"%25", "%"}});
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  }
+  return NetworkOf(host.substr(0, host.find('%')));
+}
+
+}  // namespace breaker::server

@@ -1,0 +1,39 @@
+#ifndef BREAKER_RPC_SOURCE_H_
+#define BREAKER_RPC_SOURCE_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "server/engine/admission.h"
+
+namespace breaker::server {
+
+// The host of a peer as gRPC names it: "10.0.0.7" of "ipv4:10.0.0.7:41234". Of an IPv6 address the
+// network (/64), whose hosts are for its owner to number. Other peers as they are.
+std::string HostOfPeer(absl::string_view peer);
+
+// Who is behind a call, for limits: what a client cannot choose freely, as it can its worker_id.
+// Nothing else in the daemon decides this.
+inline std::string SourceOf(const grpc::CallbackServerContext& context) {
+  return HostOfPeer(context.peer());
+}
+
+// Who makes an rpc. Borrows both; costs nothing until it is asked.
+class RpcCaller : public Caller {
+ public:
+  RpcCaller(const grpc::CallbackServerContext* context, absl::string_view worker_id)
+      : context_(context), worker_id_(worker_id) {}
+
+  absl::string_view worker_id() const override { return worker_id_; }
+  std::string source() const override { return SourceOf(*context_); }
+
+ private:
+  const grpc::CallbackServerContext* context_;
+  absl::string_view worker_id_;
+};
+
+}  // namespace breaker::server
+
+#endif  // BREAKER_RPC_SOURCE_H_
