@@ -63,6 +63,7 @@ std::vector<int> ServeDaemonAndHttp(const std::string& data_dir, server::DaemonO
   options.listen = kAnyPort;
   options.http_listen = kAnyPort;
   options.data_dir = data_dir;
+  options.max_new_breakers_per_minute = 0;  // loads begin with all of theirs at once
   auto daemon = server::Daemon::Start(options, &clock);
   if (!daemon.ok()) Die(std::string(daemon.status().message()));
   const server::Daemon* const serving = daemon->release();

@@ -51,7 +51,7 @@ class BreakerctlTest : public ::testing::Test {
     return Run(args)->Wait();
   }
 
-  DaemonProcess daemon_;
+  DaemonProcess daemon_{{"--max_new_breakers_per_minute=0"}};
 };
 
 TEST_F(BreakerctlTest, StatsShowStatePolicyAndHistoryInWords) {

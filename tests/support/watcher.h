@@ -43,6 +43,11 @@ class Watcher {
   bool AwaitUpdates(size_t count) {
     return Await([count](const auto& updates) { return updates.size() >= count; });
   }
+  // The same, but that it does not wait for more once the stream has ended.
+  bool AwaitUpdatesOrEnd(size_t count) {
+    AwaitThat([&] { return ended_ || updates_.size() >= count; });
+    return updates().size() >= count;
+  }
   bool AwaitHeartbeats(int count) {
     return AwaitThat([&] { return heartbeats_ >= count; });
   }
