@@ -76,6 +76,14 @@ void RawHttp2::Greet() {
   Send(kSettings, 0, 0, "");
 }
 
+bool RawHttp2::Agree() {
+  Greet();
+  const std::optional<Frame> settings = Read();
+  if (!settings.has_value() || settings->type != kSettings) return false;
+  Send(kSettings, kAck, 0, "");
+  return ok_;
+}
+
 void RawHttp2::Send(uint8_t type, uint8_t flags, uint32_t stream, const std::string& payload) {
   std::string frame;
   Append(&frame, payload.size(), 3);

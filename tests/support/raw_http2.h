@@ -45,6 +45,9 @@ class RawHttp2 {
 
   // What a client has to say first: the preface and its settings.
   void Greet();
+  // The same, and agrees to the settings of the other side, which hold from then on. False if none
+  // come.
+  bool Agree();
   void Send(uint8_t type, uint8_t flags, uint32_t stream, const std::string& payload);
   // Begins an rpc, such as "/breaker.v1.CircuitBreaker/Watch", on a stream of an odd number, and
   // leaves it open.

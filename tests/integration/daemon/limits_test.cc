@@ -25,7 +25,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr char kWatch[] = "/breaker.v1.CircuitBreaker/Watch";
+// An rpc that waits until it is asked something.
+constexpr char kListStats[] = "/breaker.v1.CircuitBreaker/ListStats";
 
 class LimitsTest : public ::testing::Test {
  protected:
@@ -199,11 +200,13 @@ TEST_F(LimitsTest, ASourceWithManyWorkersDoesNotFillTheDaemon) {
 TEST_F(LimitsTest, StreamsOfOneConnection) {
   Start();
   RawHttp2 connection(daemon_->target());
-  connection.Greet();
-  for (uint32_t i = 0; i < 1000; ++i) connection.OpenRpc(2 * i + 1, kWatch);
+  ASSERT_TRUE(connection.Agree());
+  constexpr uint32_t kMaxStreams = 256;
+  for (uint32_t i = 0; i < kMaxStreams; ++i) connection.OpenRpc(2 * i + 1, kListStats);
   ASSERT_TRUE(connection.ok());
   EXPECT_FALSE(connection.AwaitEnd(absl::Milliseconds(500))) << "so many it may have";
-  for (uint32_t i = 1000; i < 1100; ++i) connection.OpenRpc(2 * i + 1, kWatch);
+  for (uint32_t i = kMaxStreams; i < kMaxStreams + 10; ++i)
+    connection.OpenRpc(2 * i + 1, kListStats);
   EXPECT_TRUE(connection.AwaitEnd());
 }
 
