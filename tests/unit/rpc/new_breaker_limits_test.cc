@@ -37,7 +37,7 @@ class NewBreakerLimitsTest : public testing::Test {
   // How many more the worker may create right now.
   int Left(const std::string& source, const std::string& worker) {
     int admitted = 0;
-    while (Admit(source, worker).ok()) ++admitted;
+    while (admitted < 1000 && Admit(source, worker).ok()) ++admitted;
     return admitted;
   }
 
@@ -120,7 +120,7 @@ class ShareTest : public testing::Test {
   int Fill(const std::string& source) {
     const Someone caller(source, "w");
     int created = 0;
-    while (true) {
+    while (created < 1000) {
       const Key key("service", absl::StrCat(source, created));
       const absl::StatusOr<Decision> decision =
           registry_.Acquire(key, "w", nullptr, clock_.Now(), &changes_, &caller);
@@ -130,6 +130,7 @@ class ShareTest : public testing::Test {
       }
       ++created;
     }
+    return created;
   }
 
   SimulatedClock clock_;
