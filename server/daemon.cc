@@ -11,6 +11,7 @@
 
 #include "absl/random/random.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
@@ -66,6 +67,47 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
   return std::string(absl::StripAsciiWhitespace(token));
 }
 
+// Whether HOST:PORT can only be reached from this machine.
+bool IsLocal(absl::string_view listen) {
+  const absl::string_view host = listen.substr(0, listen.rfind(':'));
+  return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.") ||
+         absl::StartsWith(listen, "unix:") || absl::StartsWith(listen, "unix-abstract:");
+}
+
+// A port in plain text, where it is: beyond this machine only if told so, and not in silence.
+absl::Status CheckPlainText(const char* flag, const std::string& listen, bool insecure) {
+  if (IsLocal(listen)) return absl::OkStatus();
+  if (!insecure) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, ": ", listen,
+                     " can be reached from other machines, and without TLS everybody on the way "
+                     "reads and changes what is said: give --tls_cert and --tls_key",
+                     flag == absl::string_view("--http_listen") ? " with --http_tls" : "",
+                     ", or say --insecure"));
+  }
+  Log(LogLevel::kWarning, "insecure", {{"flag", flag}, {"address", listen}});
+  return absl::OkStatus();
+}
+
+absl::Status CheckPorts(const DaemonOptions& options) {
+  absl::Status status;
+  if (options.tls.cert.empty() != options.tls.key.empty()) {
+    return absl::InvalidArgumentError("--tls_cert and --tls_key go together: one is missing");
+  }
+  const bool tls = !options.tls.cert.empty();
+  if (!tls && !options.tls.client_ca.empty()) {
+    return absl::InvalidArgumentError("--tls_client_ca: is of no use without --tls_cert");
+  }
+  if (!tls && options.http_tls) {
+    return absl::InvalidArgumentError("--http_tls: is of no use without --tls_cert");
+  }
+  if (!tls) status = CheckPlainText("--listen", options.listen, options.insecure);
+  if (!options.http_tls && !options.http_listen.empty()) {
+    status.Update(CheckPlainText("--http_listen", options.http_listen, options.insecure));
+  }
+  return status;
+}
+
 }  // namespace
 
 Daemon::Daemon(const DaemonOptions& options, const Clock* clock)
@@ -77,6 +119,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const DaemonOptions& optio
       {{"version", BREAKER_VERSION},
        {"data_dir", options.data_dir},
        {"durability", options.durability == Durability::kDisk ? "disk" : "process"}});
+  if (absl::Status status = CheckPorts(options); !status.ok()) return status;
   auto daemon = std::unique_ptr<Daemon>(new Daemon(options, clock));
   if (absl::Status status = daemon->Load(); !status.ok()) return status;
   if (absl::Status status = daemon->Serve(); !status.ok()) return status;
@@ -84,6 +127,19 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const DaemonOptions& optio
 }
 
 absl::Status Daemon::Load() {
+  if (!options_.tls.cert.empty()) {
+    absl::StatusOr<std::unique_ptr<Certificates>> loaded = Certificates::Load(options_.tls);
+    if (!loaded.ok()) return loaded.status();
+    certificates_ = *std::move(loaded);
+  }
+  if (!options_.identities.empty()) {
+    identities_ = std::make_unique<Identities>();
+    const absl::StatusOr<size_t> count = identities_->Load(options_.identities);
+    if (!count.ok()) return count.status();
+    Log(LogLevel::kInfo, "identities_loaded",
+        {{"file", options_.identities}, {"count", absl::StrCat(*count)}});
+  }
+
   const absl::StatusOr<PermitEpoch> epoch = store_.Open();
   if (absl::IsFailedPrecondition(epoch.status())) return epoch.status();
 
@@ -141,25 +197,13 @@ absl::Status Daemon::Serve() {
   publisher_ = std::make_unique<Publisher>(writer_.get(), hub_.get(), std::move(listeners));
   operations_ = std::make_unique<Operations>(registry_.get(), writer_.get(), publisher_.get());
   rpc_metrics_ = std::make_unique<RpcMetrics>(&measured_, clock_);
+  access_ = std::make_unique<Access>(identities_.get());
   circuit_breaker_service_ = std::make_unique<CircuitBreakerService>(
-      registry_.get(), publisher_.get(), hub_.get(), rpc_metrics_.get(), clock_);
-  admin_service_ = std::make_unique<AdminService>(registry_.get(), operations_.get(),
+      access_.get(), registry_.get(), publisher_.get(), hub_.get(), rpc_metrics_.get(), clock_);
+  admin_service_ = std::make_unique<AdminService>(access_.get(), registry_.get(), operations_.get(),
                                                   rpc_metrics_.get(), clock_);
-
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  grpc::health::v1::HealthCheckRequest::descriptor();  // links it in, for reflection to show
-  grpc::ServerBuilder builder;
-  builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port_);
-  builder.RegisterService(circuit_breaker_service_.get());
-  builder.RegisterService(admin_service_.get());
-  ApplyServerSettings(&builder);
-  server_ = builder.BuildAndStart();
-  if (server_ == nullptr || port_ == 0) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", options_.listen,
-                     ": the address is in use or not one of this machine (--listen)"));
-  }
+  if (absl::Status status = ServeRpcs(); !status.ok()) return status;
+  if (absl::Status status = ServeHealth(); !status.ok()) return status;
   if (http_ != nullptr) {
     if (absl::Status status = http_->Start(publisher_.get(), operations_.get()); !status.ok()) {
       return status;
@@ -175,14 +219,72 @@ absl::Status Daemon::Serve() {
     policy_watcher_ = std::make_unique<PolicyWatcher>(options_.policies, registry_.get(),
                                                       publisher_.get(), clock_);
   }
-  server_->GetHealthCheckService()->SetServingStatus(v1::CircuitBreaker::service_full_name(), true);
+  if (certificates_ != nullptr) {
+    certificate_watcher_ =
+        std::make_unique<FileWatcher>(certificates_->paths(), "certificates",
+                                      [this](bool asked) { certificates_->Reload(asked); });
+  }
+  if (identities_ != nullptr) {
+    identity_watcher_ = std::make_unique<FileWatcher>(
+        std::vector<std::string>{options_.identities}, "identities",
+        [this](bool asked) { identities_->Reload(options_.identities, asked); });
+  }
+  SetServing(true);
   Log(LogLevel::kInfo, "listening", {{"address", BoundAddress(options_.listen, port_)}});
   return absl::OkStatus();
 }
 
+absl::Status Daemon::ServeRpcs() {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::health::v1::HealthCheckRequest::descriptor();  // links it in, for reflection to show
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(options_.listen,
+                           certificates_ == nullptr ? grpc::InsecureServerCredentials()
+                                                    : certificates_->ServerCredentials(),
+                           &port_);
+  builder.RegisterService(circuit_breaker_service_.get());
+  builder.RegisterService(admin_service_.get());
+  ApplyServerSettings(&builder);
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr || port_ == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", options_.listen,
+                     ": the address is in use or not one of this machine (--listen)"));
+  }
+  return absl::OkStatus();
+}
+
+// The kubelet's probes speak no TLS.
+absl::Status Daemon::ServeHealth() {
+  if (options_.health_listen.empty()) return absl::OkStatus();
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(options_.health_listen, grpc::InsecureServerCredentials(),
+                           &health_port_);
+  ApplyServerSettings(&builder);
+  health_server_ = builder.BuildAndStart();
+  if (health_server_ == nullptr || health_port_ == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", options_.health_listen,
+                     ": the address is in use or not one of this machine (--health_listen)"));
+  }
+  Log(LogLevel::kInfo, "health_listening",
+      {{"address", BoundAddress(options_.health_listen, health_port_)}});
+  return absl::OkStatus();
+}
+
+void Daemon::SetServing(bool serving) {
+  for (grpc::Server* const server : {server_.get(), health_server_.get()}) {
+    if (server == nullptr) continue;
+    grpc::HealthCheckServiceInterface* const health = server->GetHealthCheckService();
+    health->SetServingStatus(v1::CircuitBreaker::service_full_name(), serving);
+    if (!serving) health->Shutdown();
+  }
+}
+
 void Daemon::Shutdown() {
   if (server_ != nullptr) {
-    server_->GetHealthCheckService()->Shutdown();
+    SetServing(false);
     if (http_ != nullptr) http_->Drain();
     hub_->Close();
     server_->Shutdown(std::chrono::system_clock::now() +
@@ -190,6 +292,14 @@ void Daemon::Shutdown() {
     server_->Wait();
     server_.reset();
   }
+  // To the end it tells that the daemon stops.
+  if (health_server_ != nullptr) {
+    health_server_->Shutdown(std::chrono::system_clock::now());
+    health_server_->Wait();
+    health_server_.reset();
+  }
+  certificate_watcher_.reset();
+  identity_watcher_.reset();
   policy_watcher_.reset();
   ticker_.reset();
   if (http_ != nullptr) http_->Stop();
@@ -201,8 +311,10 @@ void Daemon::Shutdown() {
   }
 }
 
-void Daemon::ReloadPolicies() {
+void Daemon::Reload() {
   if (policy_watcher_ != nullptr) policy_watcher_->Reload();
+  if (certificate_watcher_ != nullptr) certificate_watcher_->Reload();
+  if (identity_watcher_ != nullptr) identity_watcher_->Reload();
 }
 
 Daemon::~Daemon() { Shutdown(); }

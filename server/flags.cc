@@ -44,6 +44,12 @@ void AddText(CLI::App& app, const std::string& name, const std::string& type, st
   });
 }
 
+// --name alone is true, and so is BREAKERD_NAME=true.
+void AddSwitch(CLI::App& app, const std::string& name, bool& value, const std::string& help) {
+  app.add_flag("--" + name, value, help)
+      ->envname(absl::StrCat("BREAKERD_", absl::AsciiStrToUpper(name)));
+}
+
 template <typename Count>
 void AddCount(CLI::App& app, const std::string& name, Count& value, Count least, Count most,
               const std::string& help) {
@@ -95,6 +101,28 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
 
   AddText(app, "listen", "HOST:PORT", options.listen,
           "Where to serve gRPC; port 0 takes a free one");
+  AddText(
+      app, "tls_cert", "FILE", options.tls.cert,
+      "Certificate of the gRPC port and those up to its CA, in PEM; read again when it changes");
+  AddText(app, "tls_key", "FILE", options.tls.key, "Its private key");
+  AddText(app, "tls_client_ca", "FILE", options.tls.client_ca,
+          "CA whose certificates clients show; none = they show none");
+  Add(app, "tls_client_auth", "required|optional", "required",
+      "Whether a client without a certificate is refused", [&options](const std::string& text) {
+        if (text != "required" && text != "optional") return std::string("required or optional");
+        options.tls.client_required = text == "required";
+        return std::string();
+      });
+  AddText(app, "identities", "FILE", options.identities,
+          "Who may do what, in YAML; none = everybody everything; read again when it changes");
+  AddSwitch(app, "insecure", options.insecure,
+            "Ports that other machines can reach may be without TLS");
+  Add(app, "health_listen", "HOST:PORT|off", "off",
+      "Where to serve grpc.health.v1.Health alone, without TLS, as probes of Kubernetes need it",
+      [&options](const std::string& text) {
+        options.health_listen = text == "off" ? "" : text;
+        return std::string();
+      });
   AddText(app, "data_dir", "DIR", options.data_dir, "Where the state is kept across restarts");
   Add(app, "durability", "process|disk", "process",
       "What a stored change outlives: the end of this process, or of the machine as well (fsync)",
@@ -124,6 +152,7 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
         options.http_listen = text == "off" ? "" : text;
         return std::string();
       });
+  AddSwitch(app, "http_tls", options.http_tls, "The board's port uses the certificate as well");
   AddText(
       app, "http_admin_token_file", "FILE", options.http_admin_token_file,
       "Holds the token with which the board may force and reset circuits; none = it only shows");

@@ -33,7 +33,7 @@ int main(int argc, char** argv) {
   }
 
   int signal = 0;
-  while (sigwait(&signals, &signal) == 0 && signal == SIGHUP) (*daemon)->ReloadPolicies();
+  while (sigwait(&signals, &signal) == 0 && signal == SIGHUP) (*daemon)->Reload();
   breaker::server::Log(breaker::server::LogLevel::kInfo, "stopping",
                        {{"signal", strsignal(signal)}});
   // A second signal ends the process at once: what had to be stored has been.

@@ -236,9 +236,9 @@ std::vector<Key> Registry::KeysAfter(absl::string_view service, const std::optio
   return keys;
 }
 
-Registry::Page Registry::ListStats(absl::string_view service, absl::FunctionRef<bool(State)> wanted,
-                                   size_t count, const std::optional<Key>& after, Instant now,
-                                   Changes* changes) {
+Registry::Page Registry::ListStats(absl::string_view service,
+                                   absl::FunctionRef<bool(const Key&, State)> wanted, size_t count,
+                                   const std::optional<Key>& after, Instant now, Changes* changes) {
   constexpr size_t kKeysAtOnce = 256;
   Page page;
   std::optional<Key> last = after;
@@ -248,7 +248,7 @@ Registry::Page Registry::ListStats(absl::string_view service, absl::FunctionRef<
     for (const Key& key : keys) {
       absl::StatusOr<BreakerStats> stats =
           RunOnExisting(key, now, changes, [&](Breaker& breaker, const Context&) {
-            return wanted(breaker.state()) ? absl::OkStatus() : errors::NoSuchBreaker(key);
+            return wanted(key, breaker.state()) ? absl::OkStatus() : errors::NoSuchBreaker(key);
           });
       if (!stats.ok()) continue;
       if (page.stats.size() == count) {

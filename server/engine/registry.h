@@ -108,8 +108,8 @@ class Registry {
     std::vector<BreakerStats> stats;
     std::optional<Key> next;  // the key to go on after; nullopt = there are no more
   };
-  Page ListStats(absl::string_view service, absl::FunctionRef<bool(State)> wanted, size_t count,
-                 const std::optional<Key>& after, Instant now, Changes* changes);
+  Page ListStats(absl::string_view service, absl::FunctionRef<bool(const Key&, State)> wanted,
+                 size_t count, const std::optional<Key>& after, Instant now, Changes* changes);
 
   // Visits every breaker for which `wanted` holds, in no order, with its last `transitions`
   // transitions; one that comes or goes meanwhile may be left out. `wanted` is called with a lock

@@ -228,7 +228,8 @@ absl::StatusOr<CallReport> CallReportFrom(const v1::ReportRequest& request) {
                     .error = CutUtf8(request.error(), kMaxErrorLabelBytes)};
 }
 
-absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& request) {
+absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& request,
+                                              absl::string_view worker, uint32_t quorum_share) {
   absl::Status status = CheckWorkerId(request.worker_id());
   if (request.session_id() == 0) {
     status.Update(errors::InvalidField("session_id", "0", "a random number other than 0"));
@@ -245,7 +246,7 @@ absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& requ
   if (!status.ok()) return status;
 
   OutcomeBatch batch;
-  batch.session = SessionName(request.worker_id(), request.session_id());
+  batch.session = SessionName(worker, request.session_id());
   batch.sequence = request.sequence();
   batch.runs.reserve(count);
   for (const v1::OutcomeRun& run : request.outcomes()) {
@@ -255,13 +256,14 @@ absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& requ
     }
     batch.runs.push_back(
         {KeyView{run.service(), run.operation()},
-         OutcomeRun{.worker_id = request.worker_id(),
+         OutcomeRun{.worker_id = worker,
                     .generation = run.generation(),
                     .outcome = static_cast<Outcome>(run.outcome()),
                     .count = run.count(),
                     .slow_count = run.slow_count(),
                     .error = CutUtf8(run.error(), kMaxErrorLabelBytes),
-                    .run = {batch.session, BatchPosition(batch.sequence, number + 1)}}});
+                    .run = {batch.session, BatchPosition(batch.sequence, number + 1)},
+                    .quorum_share = quorum_share}});
   }
   return batch;
 }
