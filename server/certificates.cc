@@ -4,6 +4,7 @@
 #include <grpcpp/security/tls_credentials_options.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -92,8 +93,7 @@ struct Certificates::Contents {
   std::string cert_pem;
   std::string key_pem;
   std::string client_ca_pem;
-  std::vector<CertificatePtr> chain;  // the daemon's own first
-  KeyPtr key;
+  CertificatePtr own;
 };
 
 Certificates::Certificates(TlsOptions options)
@@ -130,17 +130,17 @@ absl::StatusOr<std::shared_ptr<const Certificates::Contents>> Certificates::Read
     status.Update(read(options_.client_ca, &contents->client_ca_pem));
   if (!status.ok()) return status;
 
-  contents->chain = ParseCertificates(contents->cert_pem);
-  if (contents->chain.empty()) {
+  std::vector<CertificatePtr> chain = ParseCertificates(contents->cert_pem);
+  if (chain.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("--tls_cert: ", options_.cert,
                                                    " holds no certificate in PEM, or a wrong one"));
   }
-  contents->key = ParseKey(contents->key_pem);
-  if (contents->key == nullptr) {
+  const KeyPtr key = ParseKey(contents->key_pem);
+  if (key == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--tls_key: ", options_.key, " holds no private key in PEM, or one with a passphrase"));
   }
-  if (X509_check_private_key(contents->chain[0].get(), contents->key.get()) != 1) {
+  if (X509_check_private_key(chain[0].get(), key.get()) != 1) {
     ERR_clear_error();
     return absl::InvalidArgumentError(absl::StrCat("--tls_key: ", options_.key,
                                                    " is not the key of the first certificate in ",
@@ -150,11 +150,12 @@ absl::StatusOr<std::shared_ptr<const Certificates::Contents>> Certificates::Read
     return absl::InvalidArgumentError(absl::StrCat("--tls_client_ca: ", options_.client_ca,
                                                    " holds no certificate in PEM, or a wrong one"));
   }
+  contents->own = std::move(chain[0]);
   return contents;
 }
 
 void Certificates::Use(std::shared_ptr<const Contents> contents) {
-  const X509* const own = contents->chain[0].get();
+  const X509* const own = contents->own.get();
   const absl::Time end = EndOf(own);
   const bool over = end < absl::Now();
   // Certificates and key in one file, so that none is ever read with another's.
@@ -204,30 +205,6 @@ std::shared_ptr<grpc::ServerCredentials> Certificates::ServerCredentials() const
                                   : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
   }
   return grpc::experimental::TlsServerCredentials(tls);
-}
-
-void Certificates::UseIn(SSL_CTX* context) const {
-  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-  SSL_CTX_set_cert_cb(
-      context,
-      [](SSL* connection, void* self) {
-        return static_cast<const Certificates*>(self)->UseIn(connection);
-      },
-      const_cast<Certificates*>(this));
-}
-
-int Certificates::UseIn(SSL* connection) const {
-  std::shared_ptr<const Contents> contents;
-  {
-    MutexLock lock(&mu_);
-    contents = contents_;
-  }
-  if (SSL_use_certificate(connection, contents->chain[0].get()) != 1) return 0;
-  if (SSL_use_PrivateKey(connection, contents->key.get()) != 1) return 0;
-  for (size_t i = 1; i < contents->chain.size(); ++i) {
-    if (SSL_add1_chain_cert(connection, contents->chain[i].get()) != 1) return 0;
-  }
-  return 1;
 }
 
 }  // namespace breaker::server

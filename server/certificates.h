@@ -2,7 +2,6 @@
 #define BREAKER_CERTIFICATES_H_
 
 #include <grpcpp/security/server_credentials.h>
-#include <openssl/ssl.h>
 
 #include <memory>
 #include <string>
@@ -45,10 +44,6 @@ class Certificates {
   // For gRPC. Valid for as long as this lives.
   std::shared_ptr<grpc::ServerCredentials> ServerCredentials() const;
 
-  // Has every handshake with this context use what is valid then. The context must not outlive
-  // this.
-  void UseIn(SSL_CTX* context) const;
-
  private:
   struct Contents;
   class AnonymousFile;
@@ -57,7 +52,6 @@ class Certificates {
 
   absl::StatusOr<std::shared_ptr<const Contents>> Read() const;
   void Use(std::shared_ptr<const Contents> contents) ABSL_LOCKS_EXCLUDED(mu_);
-  int UseIn(SSL* connection) const ABSL_LOCKS_EXCLUDED(mu_);
 
   const TlsOptions options_;
   // What was valid last, for gRPC, which reads files and takes them as they are.

@@ -74,38 +74,46 @@ bool IsLocal(absl::string_view listen) {
          absl::StartsWith(listen, "unix:") || absl::StartsWith(listen, "unix-abstract:");
 }
 
-// A port in plain text, where it is: beyond this machine only if told so, and not in silence.
-absl::Status CheckPlainText(const char* flag, const std::string& listen, bool insecure) {
+// A port in plain text that other machines can reach: only if that was asked for, and not in
+// silence. `instead` is what else would do.
+absl::Status CheckPlainText(const char* flag, const std::string& listen, bool asked,
+                            absl::string_view instead) {
   if (IsLocal(listen)) return absl::OkStatus();
-  if (!insecure) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(flag, ": ", listen,
-                     " can be reached from other machines, and without TLS everybody on the way "
-                     "reads and changes what is said: give --tls_cert and --tls_key",
-                     flag == absl::string_view("--http_listen") ? " with --http_tls" : "",
-                     ", or say --insecure"));
+  if (!asked) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        flag, ": ", listen,
+        " can be reached from other machines, and without TLS everybody on the way reads and "
+        "changes what is said: ",
+        instead));
   }
   Log(LogLevel::kWarning, "insecure", {{"flag", flag}, {"address", listen}});
   return absl::OkStatus();
 }
 
 absl::Status CheckPorts(const DaemonOptions& options) {
-  absl::Status status;
-  if (options.tls.cert.empty() != options.tls.key.empty()) {
+  const bool tls = !options.tls.cert.empty();
+  if (tls == options.tls.key.empty()) {
     return absl::InvalidArgumentError("--tls_cert and --tls_key go together: one is missing");
   }
-  const bool tls = !options.tls.cert.empty();
   if (!tls && !options.tls.client_ca.empty()) {
     return absl::InvalidArgumentError("--tls_client_ca: is of no use without --tls_cert");
   }
-  if (!tls && options.http_tls) {
-    return absl::InvalidArgumentError("--http_tls: is of no use without --tls_cert");
+  if (!tls) {
+    const absl::Status status = CheckPlainText("--listen", options.listen, options.insecure,
+                                               "give --tls_cert and --tls_key, or say --insecure");
+    if (!status.ok()) return status;
   }
-  if (!tls) status = CheckPlainText("--listen", options.listen, options.insecure);
-  if (!options.http_tls && !options.http_listen.empty()) {
-    status.Update(CheckPlainText("--http_listen", options.http_listen, options.insecure));
+  if (options.http_listen.empty()) return absl::OkStatus();
+  const bool has_token = !options.http_admin_token_file.empty();
+  if (has_token && !options.insecure && !IsLocal(options.http_listen)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--http_admin_token_file: the board's port speaks no TLS, and at ", options.http_listen,
+        " the token would cross the network for all to read: listen on 127.0.0.1, or "
+        "say --insecure"));
   }
-  return status;
+  return CheckPlainText("--http_listen", options.http_listen,
+                        options.insecure || options.http_insecure,
+                        "say --http_insecure, for it speaks no TLS, or --http_listen=off");
 }
 
 }  // namespace
@@ -175,7 +183,9 @@ absl::Status Daemon::Serve() {
   hub_ = std::make_unique<WatchHub>(options_.watch_heartbeat, clock_);
   std::vector<ChangeListener*> listeners;
   if (!options_.http_listen.empty()) {
-    HttpService::Options http{options_.http_listen, "", options_.metrics_max_breakers};
+    HttpService::Options http;
+    http.listen = options_.http_listen;
+    http.metrics_max_breakers = options_.metrics_max_breakers;
     if (!options_.http_admin_token_file.empty()) {
       absl::StatusOr<std::string> token = ReadToken(options_.http_admin_token_file);
       if (!token.ok()) return token.status();

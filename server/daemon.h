@@ -48,7 +48,7 @@ struct DaemonOptions {
   absl::Duration watch_heartbeat = absl::Seconds(1);
   std::string policies;                        // a file; empty = none
   std::string http_listen = "127.0.0.1:9464";  // empty = no HTTP
-  bool http_tls = false;                       // the HTTP port uses tls too
+  bool http_insecure = false;                  // it may be reached from other machines
   std::string http_admin_token_file;           // empty = HTTP only shows
   size_t metrics_max_breakers = 10'000;
   std::string emf_log;  // a file; empty = none

@@ -152,7 +152,8 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
         options.http_listen = text == "off" ? "" : text;
         return std::string();
       });
-  AddSwitch(app, "http_tls", options.http_tls, "The board's port uses the certificate as well");
+  AddSwitch(app, "http_insecure", options.http_insecure,
+            "That port, which speaks no TLS, may be one that other machines can reach");
   AddText(
       app, "http_admin_token_file", "FILE", options.http_admin_token_file,
       "Holds the token with which the board may force and reset circuits; none = it only shows");
