@@ -13,22 +13,27 @@ const BATCH_TIMEOUT = 1000;
 const MAX_RUNS_OF_A_BATCH = 1000;
 
 /** After any other error the same request will not fare better. */
-const WORTH_RETRYING: ReadonlySet<StatusCode> = new Set<StatusCode>(
-    ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'ABORTED', 'INTERNAL', 'UNKNOWN']);
+const WORTH_RETRYING: ReadonlySet<StatusCode> = new Set<StatusCode>([
+  'UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'ABORTED', 'INTERNAL', 'UNKNOWN',
+  'UNAUTHENTICATED',
+]);
 
-/** Of answered batches that wait to be stored by the daemon. */
 export interface BatchLimits {
+  /** Of answered batches that wait to be stored by the daemon. */
   readonly batches: number;
   readonly runs: number;
   readonly age: number;
+  /** For how long one is sent again that this worker has no permission to send. */
+  readonly denied: number;
 }
 
-const LIMITS: BatchLimits = {batches: 4096, runs: 32_768, age: 300_000};
+const LIMITS: BatchLimits = {batches: 4096, runs: 32_768, age: 300_000, denied: 5000};
 
 /** A batch from when it is made until it is forgotten. */
 interface Batch {
   readonly request: ReportBatchRequest;
   answeredAt: number | null;
+  deniedAt: number | null;  // for the first time
   unsent: boolean;  // on this connection
 }
 
@@ -42,12 +47,16 @@ function randomSession(): bigint {
  * daemon has stored them, and sent again in their order after the connection was lost.
  *
  * Past the limits the oldest answered batch is not kept any more. While a batch waits for its
- * answer no other is made: outcomes stay in their cells.
+ * answer no other is made: outcomes stay in their cells. One that this worker has no permission to
+ * send is given up after a while, or it would hold up all others.
  *
  * Batches are sent only while the Watch stream is up, which shares the connection: so its end is
  * known before anything goes out on the next one.
  */
 export class ReportBatcher {
+  /** Called when the daemon will not hear of outcomes from this worker. */
+  onDenied: () => void = () => {};
+
   private readonly sessionId = randomSession();
   private batches: Batch[] = [];  // by number
   private keptRuns = 0;
@@ -161,7 +170,7 @@ export class ReportBatcher {
       if (outcomes.length === 0) return;
       const {workerId, sessionId} = this;
       const request = {workerId, sessionId, sequence: ++this.lastSequence, outcomes};
-      batch = {request, answeredAt: null, unsent: true};
+      batch = {request, answeredAt: null, deniedAt: null, unsent: true};
       this.batches.push(batch);
       this.keptRuns += outcomes.length;
     }
@@ -205,7 +214,13 @@ export class ReportBatcher {
 
   private onError(batch: Batch, error: BreakerdError): void {
     const now = monotonic();
-    if (WORTH_RETRYING.has(error.code)) {
+    const denied = error.code === 'PERMISSION_DENIED';
+    if (denied) batch.deniedAt ??= now;
+    if (denied || error.code === 'UNAUTHENTICATED') this.onDenied();
+    const again = denied ?
+      now - batch.deniedAt! < this.limits.denied :
+      WORTH_RETRYING.has(error.code);
+    if (again) {
       batch.unsent = true;
       this.nextAt = now + RETRY_AFTER;
     } else if (batch.answeredAt === null) {
