@@ -54,7 +54,7 @@ function randomSession(): bigint {
  * known before anything goes out on the next one.
  */
 export class ReportBatcher {
-  /** Called when the daemon will not hear of outcomes from this worker. */
+  /** Called when the daemon begins not to hear of outcomes from this worker. */
   onDenied: () => void = () => {};
 
   private readonly sessionId = randomSession();
@@ -66,6 +66,7 @@ export class ReportBatcher {
   private flush = false;  // Unsent outcomes are not to wait.
   private underWay = false;
   private lastFailed = false;
+  private denied = false;  // A batch waits because of it.
   private nextAt = 0;  // Not before this is a batch sent.
   private pumpTimer: NodeJS.Timeout | null = null;
   private flushTimer: NodeJS.Timeout | null = null;
@@ -208,6 +209,7 @@ export class ReportBatcher {
   private onAnswer(batch: Batch, storedSequence: number): void {
     const now = monotonic();
     batch.answeredAt ??= now;
+    this.denied = false;
     this.forget(storedSequence, now);
     this.afterSending(false);
   }
@@ -216,10 +218,12 @@ export class ReportBatcher {
     const now = monotonic();
     const denied = error.code === 'PERMISSION_DENIED';
     if (denied) batch.deniedAt ??= now;
-    if (denied || error.code === 'UNAUTHENTICATED') this.onDenied();
     const again = denied ?
       now - batch.deniedAt! < this.limits.denied :
       WORTH_RETRYING.has(error.code);
+    const deniedBefore = this.denied;
+    this.denied = again && (denied || error.code === 'UNAUTHENTICATED');
+    if (this.denied && !deniedBefore) this.onDenied();
     if (again) {
       batch.unsent = true;
       this.nextAt = now + RETRY_AFTER;
