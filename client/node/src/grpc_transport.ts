@@ -1,5 +1,7 @@
 import {Metadata, status as grpcStatus} from '@grpc/grpc-js';
-import type {ChannelOptions, ClientDuplexStream, ClientUnaryCall, ServiceError} from '@grpc/grpc-js';
+import type {
+  ChannelOptions, ClientDuplexStream, ClientUnaryCall, ServiceError,
+} from '@grpc/grpc-js';
 
 import {channelCredentialsOf} from './channel_credentials.js';
 import type {SecurityOptions} from './channel_credentials.js';

@@ -11,6 +11,8 @@ const BETWEEN_BATCHES = 1;
 const RETRY_AFTER = 100;
 const BATCH_TIMEOUT = 1000;
 const MAX_RUNS_OF_A_BATCH = 1000;
+/** After so long without a denial the next one is news. */
+const DENIED_NO_MORE = 60_000;
 
 /** After any other error the same request will not fare better. */
 const WORTH_RETRYING: ReadonlySet<StatusCode> = new Set<StatusCode>([
@@ -23,7 +25,7 @@ export interface BatchLimits {
   readonly batches: number;
   readonly runs: number;
   readonly age: number;
-  /** For how long one is sent again that this worker has no permission to send. */
+  /** For how long those are sent again that this worker has no permission to send. */
   readonly denied: number;
 }
 
@@ -33,7 +35,6 @@ const LIMITS: BatchLimits = {batches: 4096, runs: 32_768, age: 300_000, denied: 
 interface Batch {
   readonly request: ReportBatchRequest;
   answeredAt: number | null;
-  deniedAt: number | null;  // for the first time
   unsent: boolean;  // on this connection
 }
 
@@ -47,14 +48,14 @@ function randomSession(): bigint {
  * daemon has stored them, and sent again in their order after the connection was lost.
  *
  * Past the limits the oldest answered batch is not kept any more. While a batch waits for its
- * answer no other is made: outcomes stay in their cells. One that this worker has no permission to
- * send is given up after a while, or it would hold up all others.
+ * answer no other is made: outcomes stay in their cells. What this worker has no permission to send
+ * is given up after a while, or it would hold up all others.
  *
  * Batches are sent only while the Watch stream is up, which shares the connection: so its end is
  * known before anything goes out on the next one.
  */
 export class ReportBatcher {
-  /** Called when the daemon begins not to hear of outcomes from this worker. */
+  /** Called when the daemon will not hear of what cells say; not with each batch that is retried. */
   onDenied: () => void = () => {};
 
   private readonly sessionId = randomSession();
@@ -66,7 +67,9 @@ export class ReportBatcher {
   private flush = false;  // Unsent outcomes are not to wait.
   private underWay = false;
   private lastFailed = false;
-  private denied = false;  // A batch waits because of it.
+  private known = true;  // The daemon knows this worker.
+  private deniedSince = -Infinity;
+  private deniedLastAt = -Infinity;
   private nextAt = 0;  // Not before this is a batch sent.
   private pumpTimer: NodeJS.Timeout | null = null;
   private flushTimer: NodeJS.Timeout | null = null;
@@ -171,7 +174,7 @@ export class ReportBatcher {
       if (outcomes.length === 0) return;
       const {workerId, sessionId} = this;
       const request = {workerId, sessionId, sequence: ++this.lastSequence, outcomes};
-      batch = {request, answeredAt: null, deniedAt: null, unsent: true};
+      batch = {request, answeredAt: null, unsent: true};
       this.batches.push(batch);
       this.keptRuns += outcomes.length;
     }
@@ -209,21 +212,19 @@ export class ReportBatcher {
   private onAnswer(batch: Batch, storedSequence: number): void {
     const now = monotonic();
     batch.answeredAt ??= now;
-    this.denied = false;
+    this.known = true;
     this.forget(storedSequence, now);
     this.afterSending(false);
   }
 
   private onError(batch: Batch, error: BreakerdError): void {
     const now = monotonic();
-    const denied = error.code === 'PERMISSION_DENIED';
-    if (denied) batch.deniedAt ??= now;
-    const again = denied ?
-      now - batch.deniedAt! < this.limits.denied :
+    const known = this.known;
+    this.known = error.code !== 'UNAUTHENTICATED';
+    if (known && !this.known) this.onDenied();
+    const again = error.code === 'PERMISSION_DENIED' ?
+      this.isDeniedForShort(now) :
       WORTH_RETRYING.has(error.code);
-    const deniedBefore = this.denied;
-    this.denied = again && (denied || error.code === 'UNAUTHENTICATED');
-    if (this.denied && !deniedBefore) this.onDenied();
     if (again) {
       batch.unsent = true;
       this.nextAt = now + RETRY_AFTER;
@@ -232,6 +233,16 @@ export class ReportBatcher {
       for (const run of batch.request.outcomes) this.ledger.dropped += run.count;
     }
     this.afterSending(true);
+  }
+
+  /** Whether permission may have been lost by a mistake that is corrected soon. */
+  private isDeniedForShort(now: number): boolean {
+    const begins = now - this.deniedLastAt >= DENIED_NO_MORE;
+    if (begins) this.deniedSince = now;
+    this.deniedLastAt = now;
+    const short = now - this.deniedSince < this.limits.denied;
+    if (begins || !short) this.onDenied();
+    return short;
   }
 
   private afterSending(failed: boolean): void {

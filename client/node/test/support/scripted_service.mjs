@@ -42,6 +42,8 @@ export class ScriptedService {
   peers = [];
   /** Services that no one may use. */
   denied = new Set();
+  /** What was not answered because of that, or of the token: rpc and names. */
+  denials = [];
   /** Is given each call. */
   onRpc = () => {};
   /** How often Watch was called. */
@@ -75,11 +77,11 @@ export class ScriptedService {
   /** On the same port as before, with what was recorded. */
   async start() {
     const unary = (record, answer) => (call, callback) => {
-      record(call.request);
       this.#recordPeer(call);
+      const denial = this.#denialOf(call, [call.request, ...call.request.outcomes ?? []]);
+      if (denial === null) record(call.request);
       const respond = () => {
-        const result = this.#denialOf(call, [call.request, ...call.request.outcomes ?? []]) ??
-            answer();
+        const result = denial ?? answer();
         if (result.code !== undefined) callback(result);
         else callback(null, result);
       };
@@ -228,6 +230,12 @@ export class ScriptedService {
   }
 
   #denialOf(call, names) {
+    const denial = this.#unrecordedDenialOf(call, names);
+    if (denial !== null) this.denials.push({rpc: call.getPath().split('/').at(-1), names});
+    return denial;
+  }
+
+  #unrecordedDenialOf(call, names) {
     const authorization = call.metadata.get('authorization')[0];
     if (this.#token !== null && authorization !== `Bearer ${this.#token}`) {
       return {code: status.UNAUTHENTICATED, details: 'no such token'};
@@ -235,6 +243,10 @@ export class ScriptedService {
     const denied = names.find(({service}) => this.denied.has(service));
     return denied === undefined ? null :
       {code: status.PERMISSION_DENIED, details: `not for ${denied.service}`};
+  }
+
+  deniedOf(rpc) {
+    return this.denials.filter((denial) => denial.rpc === rpc);
   }
 
   #watch(call) {

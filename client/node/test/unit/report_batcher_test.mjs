@@ -198,10 +198,33 @@ for (const [code, what] of [
       const tries = transport.batches.length;
       assert.ok(tries >= 2 && tries <= 4, `${tries} tries`);
     }
-    assert.equal(denials, 1);
+    assert.equal(denials, code === 'UNAUTHENTICATED' ? 1 : 2, 'when it begins, and is given up');
     assert.equal(new Set(transport.batches.map(({sequence}) => sequence)).size, 1);
     transport.reportBatch = send;
     makeRuns(1);
     await eventually(() => transport.batches.at(-1).sequence === 2);
   });
 }
+
+test('several batches that are denied hold up the others once', async () => {
+  const {transport, batcher, ledger, around} = setUp({...ANY, denied: 250});
+  const denied = new Cell('billing', 'charge', around);
+  const other = new Cell('db', 'query', around);
+  const accepted = [];
+  transport.reportBatch = (request) => {
+    if (request.outcomes.some(({service}) => service === 'billing')) {
+      return Promise.reject(new BreakerdError('PERMISSION_DENIED', 'no'));
+    }
+    accepted.push(request);
+    return Promise.resolve({counted: 1, stale: 0, duplicate: false, storedSequence: 0});
+  };
+  batcher.setConnected(true);
+  const start = performance.now();
+  for (let i = 1; i <= 20; ++i) {
+    denied.record(1, 'FAILURE', 'x', 0);
+    await eventually(() => ledger.dropped === i);
+    other.record(1, 'FAILURE', 'x', 0);
+    await eventually(() => accepted.length === i);
+  }
+  assert.ok(performance.now() - start < 2500, 'not 20 times');
+});
