@@ -55,7 +55,7 @@ function randomSession(): bigint {
  * known before anything goes out on the next one.
  */
 export class ReportBatcher {
-  /** Called when the daemon will not hear of what cells say; not with each batch that is retried. */
+  /** Called when the daemon will not hear of what cells say; not with each retry. */
   onDenied: () => void = () => {};
 
   private readonly sessionId = randomSession();
