@@ -14,7 +14,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * What the environment says: BREAKERD_TARGET, BREAKERD_WORKER_ID, BREAKERD_TLS_CA (by which there
- * is TLS; a file, or 'system'), BREAKERD_TLS_CERT, BREAKERD_TLS_KEY, BREAKERD_TLS_SERVER_NAME,
+ * is TLS; a file, or 'system'), BREAKERD_TLS_SERVER_NAME, BREAKERD_CLIENT_CERT, BREAKERD_CLIENT_KEY,
  * BREAKERD_TOKEN, BREAKERD_TOKEN_FILE, BREAKERD_TOKEN_OVER_PLAINTEXT (1 or 0). An empty one is as
  * good as none, and what is not there is left out of the options.
  *
@@ -34,17 +34,17 @@ export function optionsFromEnvironment(
 
   const tls: TlsOptions = {
     ca: file('BREAKERD_TLS_CA', value, 'system'),
-    cert: file('BREAKERD_TLS_CERT', value),
-    key: file('BREAKERD_TLS_KEY', value),
+    cert: file('BREAKERD_CLIENT_CERT', value),
+    key: file('BREAKERD_CLIENT_KEY', value),
     serverName: value('BREAKERD_TLS_SERVER_NAME'),
   };
   if ((tls.cert === undefined) !== (tls.key === undefined)) {
-    throw invalid('BREAKERD_TLS_CERT, BREAKERD_TLS_KEY: there must be both or none');
+    throw invalid('BREAKERD_CLIENT_CERT, BREAKERD_CLIENT_KEY: there must be both or none');
   }
   if (tls.ca !== undefined) {
     options.tls = tls;
   } else if (tls.cert !== undefined || tls.serverName !== undefined) {
-    const name = tls.cert !== undefined ? 'BREAKERD_TLS_CERT' : 'BREAKERD_TLS_SERVER_NAME';
+    const name = tls.cert !== undefined ? 'BREAKERD_CLIENT_CERT' : 'BREAKERD_TLS_SERVER_NAME';
     throw invalid(`${name}: needs BREAKERD_TLS_CA, a file or "system", for there to be TLS`);
   }
 

@@ -24,7 +24,7 @@ const SECRET = 'no-one-may-read-this';
 
 test('nothing gives nothing', () => {
   assert.deepEqual(optionsFromEnvironment({}), {});
-  const empty = ['TARGET', 'WORKER_ID', 'TLS_CA', 'TLS_CERT', 'TLS_KEY', 'TLS_SERVER_NAME',
+  const empty = ['TARGET', 'WORKER_ID', 'TLS_CA', 'CLIENT_CERT', 'CLIENT_KEY', 'TLS_SERVER_NAME',
     'TOKEN', 'TOKEN_FILE', 'TOKEN_OVER_PLAINTEXT'].map((name) => [`BREAKERD_${name}`, '']);
   assert.deepEqual(optionsFromEnvironment(Object.fromEntries(empty)), {});
   assert.deepEqual(optionsFromEnvironment({BREAKERD_TOKEN_OVER_PLAINTEXT: '0'}), {});
@@ -33,7 +33,7 @@ test('nothing gives nothing', () => {
 test('all of it', () => {
   const {token, ...options} = optionsFromEnvironment({
     BREAKERD_TARGET: 'breakerd:50051', BREAKERD_WORKER_ID: 'ws-1',
-    BREAKERD_TLS_CA: file, BREAKERD_TLS_CERT: file, BREAKERD_TLS_KEY: file,
+    BREAKERD_TLS_CA: file, BREAKERD_CLIENT_CERT: file, BREAKERD_CLIENT_KEY: file,
     BREAKERD_TLS_SERVER_NAME: 'breakerd.example', BREAKERD_TOKEN: SECRET,
   });
   assert.deepEqual(options, {
@@ -55,11 +55,11 @@ test('values that are wrong are named by their variable', () => {
     [{WORKER_ID: 'a\nb'}, /^BREAKERD_WORKER_ID: /],
     [{WORKER_ID: 'x'.repeat(129)}, /^BREAKERD_WORKER_ID: .*1 to 128 bytes/],
     [{TLS_CA: missing}, /^BREAKERD_TLS_CA: cannot be read: ENOENT/],
-    [{TLS_CA: file, TLS_CERT: missing, TLS_KEY: file}, /^BREAKERD_TLS_CERT: cannot be read/],
-    [{TLS_CA: file, TLS_CERT: file, TLS_KEY: missing}, /^BREAKERD_TLS_KEY: cannot be read/],
-    [{TLS_CA: file, TLS_CERT: file}, /^BREAKERD_TLS_CERT, BREAKERD_TLS_KEY: /],
-    [{TLS_CA: file, TLS_KEY: file}, /^BREAKERD_TLS_CERT, BREAKERD_TLS_KEY: /],
-    [{TLS_CERT: file, TLS_KEY: file}, /^BREAKERD_TLS_CERT: needs BREAKERD_TLS_CA/],
+    [{TLS_CA: file, CLIENT_CERT: missing, CLIENT_KEY: file}, /^BREAKERD_CLIENT_CERT: cannot be read/],
+    [{TLS_CA: file, CLIENT_CERT: file, CLIENT_KEY: missing}, /^BREAKERD_CLIENT_KEY: cannot be read/],
+    [{TLS_CA: file, CLIENT_CERT: file}, /^BREAKERD_CLIENT_CERT, BREAKERD_CLIENT_KEY: /],
+    [{TLS_CA: file, CLIENT_KEY: file}, /^BREAKERD_CLIENT_CERT, BREAKERD_CLIENT_KEY: /],
+    [{CLIENT_CERT: file, CLIENT_KEY: file}, /^BREAKERD_CLIENT_CERT: needs BREAKERD_TLS_CA/],
     [{TLS_SERVER_NAME: 'a'}, /^BREAKERD_TLS_SERVER_NAME: needs BREAKERD_TLS_CA/],
     [{TLS_CA: 'system', TOKEN_FILE: missing}, /^BREAKERD_TOKEN_FILE: cannot be read/],
     [{TLS_CA: 'system', TOKEN: `${SECRET} ${SECRET}`}, /^BREAKERD_TOKEN: is not 1 to 4096/],
