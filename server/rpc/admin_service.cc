@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/rpc/backup_reactor.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/unary.h"
 
@@ -157,6 +158,14 @@ grpc::ServerUnaryReactor* AdminService::Delete(grpc::CallbackServerContext* cont
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   operations_->Delete(admitted->actor, admitted->key, clock_->Now(), FinishLater(reactor, call));
   return reactor;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Backups
+
+grpc::ServerWriteReactor<v1::BackupChunk>* AdminService::Backup(grpc::CallbackServerContext*,
+                                                                const v1::BackupRequest*) {
+  return BackupReactor::Start(backups_);
 }
 
 }  // namespace breaker::server
