@@ -211,9 +211,8 @@ absl::Status Daemon::Serve() {
   access_ = std::make_unique<Access>(identities_.get());
   circuit_breaker_service_ = std::make_unique<CircuitBreakerService>(
       access_.get(), registry_.get(), publisher_.get(), hub_.get(), rpc_metrics_.get(), clock_);
-  admin_service_ =
-      std::make_unique<AdminService>(access_.get(), registry_.get(), operations_.get(),
-                                     backups_.get(), rpc_metrics_.get(), clock_);
+  admin_service_ = std::make_unique<AdminService>(access_.get(), registry_.get(), operations_.get(),
+                                                  backups_.get(), rpc_metrics_.get(), clock_);
   if (absl::Status status = ServeRpcs(); !status.ok()) return status;
   if (absl::Status status = ServeHealth(); !status.ok()) return status;
   if (http_ != nullptr) {

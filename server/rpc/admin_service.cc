@@ -163,9 +163,15 @@ grpc::ServerUnaryReactor* AdminService::Delete(grpc::CallbackServerContext* cont
 // ---------------------------------------------------------------------------------------------
 // Backups
 
-grpc::ServerWriteReactor<v1::BackupChunk>* AdminService::Backup(grpc::CallbackServerContext*,
-                                                                const v1::BackupRequest*) {
-  return BackupReactor::Start(backups_);
+grpc::ServerWriteReactor<v1::BackupChunk>* AdminService::Backup(
+    grpc::CallbackServerContext* context, const v1::BackupRequest*) {
+  constexpr char kRpc[] = "Backup";
+  const absl::StatusOr<Caller> caller = access_->Admit(*context, kRpc);
+  // A backup is of every service.
+  const absl::Status admitted = caller.ok() ? caller->CheckService("*") : caller.status();
+  Audit({caller.ok() ? std::string(caller->name()) : "", context->peer()}, kRpc, KeyView{"*", "*"},
+        "", "", admitted);
+  return admitted.ok() ? BackupReactor::Start(backups_) : BackupReactor::Refuse(admitted);
 }
 
 }  // namespace breaker::server

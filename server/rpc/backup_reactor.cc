@@ -1,6 +1,5 @@
 #include "server/rpc/backup_reactor.h"
 
-#include "absl/status/status.h"
 #include "server/rpc/grpc_status.h"
 
 namespace breaker::server {
@@ -13,6 +12,12 @@ BackupReactor* BackupReactor::Start(Backups* backups) {
       [reactor](const v1::BackupChunk& chunk) { return reactor->Send(chunk); },
       [reactor](const absl::Status& status) { reactor->Finish(ToGrpcStatus(status)); });
   if (!begun.ok()) reactor->Finish(ToGrpcStatus(begun));
+  return reactor;
+}
+
+BackupReactor* BackupReactor::Refuse(const absl::Status& status) {
+  auto* const reactor = new BackupReactor();
+  reactor->Finish(ToGrpcStatus(status));
   return reactor;
 }
 

@@ -6,6 +6,7 @@
 #include <condition_variable>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "breaker/v1/admin.pb.h"
 #include "server/engine/mutex.h"
 #include "server/rpc/backups.h"
@@ -21,6 +22,8 @@ class BackupReactor : public grpc::ServerWriteReactor<v1::BackupChunk> {
  public:
   // For gRPC, which then owns it, in effect. `backups` is not owned and must outlive the server.
   static BackupReactor* Start(Backups* backups);
+  // The same, for a call that gets no backup.
+  static BackupReactor* Refuse(const absl::Status& status);
 
   void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mu_);
   void OnDone() override;
