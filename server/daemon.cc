@@ -206,12 +206,13 @@ absl::Status Daemon::Serve() {
   }
   publisher_ = std::make_unique<Publisher>(writer_.get(), hub_.get(), std::move(listeners));
   operations_ = std::make_unique<Operations>(registry_.get(), writer_.get(), publisher_.get());
+  backups_ = std::make_unique<Backups>(writer_.get(), clock_);
   rpc_metrics_ = std::make_unique<RpcMetrics>(&measured_, clock_);
   access_ = std::make_unique<Access>(identities_.get());
   circuit_breaker_service_ = std::make_unique<CircuitBreakerService>(
       access_.get(), registry_.get(), publisher_.get(), hub_.get(), rpc_metrics_.get(), clock_);
   admin_service_ = std::make_unique<AdminService>(access_.get(), registry_.get(), operations_.get(),
-                                                  rpc_metrics_.get(), clock_);
+                                                  backups_.get(), rpc_metrics_.get(), clock_);
   if (absl::Status status = ServeRpcs(); !status.ok()) return status;
   if (absl::Status status = ServeHealth(); !status.ok()) return status;
   if (http_ != nullptr) {
@@ -308,6 +309,7 @@ void Daemon::Shutdown() {
     health_server_->Wait();
     health_server_.reset();
   }
+  backups_.reset();
   certificate_watcher_.reset();
   identity_watcher_.reset();
   policy_watcher_.reset();

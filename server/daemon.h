@@ -23,6 +23,7 @@
 #include "server/publisher.h"
 #include "server/rpc/access.h"
 #include "server/rpc/admin_service.h"
+#include "server/rpc/backups.h"
 #include "server/rpc/circuit_breaker_service.h"
 #include "server/rpc/rpc_metrics.h"
 #include "server/rpc/watch_hub.h"
@@ -113,6 +114,7 @@ class Daemon {
   std::unique_ptr<EmfLog> emf_log_;    // null = none
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<Operations> operations_;
+  std::unique_ptr<Backups> backups_;
   std::unique_ptr<Ticker> ticker_;
   std::unique_ptr<PolicyWatcher> policy_watcher_;
   std::unique_ptr<FileWatcher> certificate_watcher_;

@@ -1,5 +1,7 @@
 #include "server/flags.h"
 
+#include <google/protobuf/util/time_util.h>
+
 #include <CLI/CLI.hpp>
 #include <iostream>
 #include <string>
@@ -9,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "server/policy_file.h"
+#include "server/restore.h"
 
 namespace breaker::server {
 namespace {
@@ -88,6 +91,20 @@ int CheckPolicies(const std::string& path) {
   return 0;
 }
 
+int RestoreBackup(const std::string& backup, const std::string& data_dir) {
+  const absl::StatusOr<v1::BackupSummary> restored = Restore(backup, data_dir);
+  if (!restored.ok()) {
+    std::cerr << "breakerd: " << restored.status().message() << "\n";
+    return 1;
+  }
+  std::cout << "restored " << backup << " to " << data_dir << ": " << restored->files()
+            << " files, " << restored->bytes() << " bytes, " << restored->breakers()
+            << " breakers, made "
+            << google::protobuf::util::TimeUtil::ToString(restored->created_at()) << " by breakerd "
+            << restored->daemon_version() << "\n";
+  return 0;
+}
+
 }  // namespace
 
 ParsedFlags ParseFlags(int argc, const char* const* argv) {
@@ -146,6 +163,10 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   std::string check_policies;
   app.add_option("--check_policies", check_policies, "Say whether such a file is right, and end")
       ->type_name("FILE");
+  std::string restore;
+  app.add_option("--restore", restore,
+                 "Put a backup, as breakerctl backup has made it, into --data_dir, and end")
+      ->type_name("DIR");
   Add(app, "http_listen", "HOST:PORT|off", options.http_listen,
       "Where to serve the board, /metrics and /healthz; port 0 takes a free one",
       [&options](const std::string& text) {
@@ -177,6 +198,10 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   }
   if (!check_policies.empty()) {
     parsed.exit_status = CheckPolicies(check_policies);
+    return parsed;
+  }
+  if (!restore.empty()) {
+    parsed.exit_status = RestoreBackup(restore, options.data_dir);
     return parsed;
   }
   parsed.options = options;

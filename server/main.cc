@@ -12,6 +12,9 @@
 #include "server/log.h"
 
 int main(int argc, char** argv) {
+  // A limit on the size of files is a disk fault like any other, and no reason to die.
+  signal(SIGXFSZ, SIG_IGN);
+
   const breaker::server::ParsedFlags flags = breaker::server::ParseFlags(argc, argv);
   if (!flags.options.has_value()) return flags.exit_status;
 
@@ -20,9 +23,6 @@ int main(int argc, char** argv) {
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-
-  // A limit on the size of files is a disk fault like any other, and no reason to die.
-  signal(SIGXFSZ, SIG_IGN);
 
   const breaker::server::SystemClock clock;
   absl::StatusOr<std::unique_ptr<breaker::server::Daemon>> daemon =

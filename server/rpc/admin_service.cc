@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/rpc/backup_reactor.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/unary.h"
 
@@ -157,6 +158,20 @@ grpc::ServerUnaryReactor* AdminService::Delete(grpc::CallbackServerContext* cont
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   operations_->Delete(admitted->actor, admitted->key, clock_->Now(), FinishLater(reactor, call));
   return reactor;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Backups
+
+grpc::ServerWriteReactor<v1::BackupChunk>* AdminService::Backup(
+    grpc::CallbackServerContext* context, const v1::BackupRequest*) {
+  constexpr char kRpc[] = "Backup";
+  const absl::StatusOr<Caller> caller = access_->Admit(*context, kRpc);
+  // A backup is of every service.
+  const absl::Status admitted = caller.ok() ? caller->CheckService("*") : caller.status();
+  Audit({caller.ok() ? std::string(caller->name()) : "", context->peer()}, kRpc, KeyView{"*", "*"},
+        "", "", admitted);
+  return admitted.ok() ? BackupReactor::Start(backups_) : BackupReactor::Refuse(admitted);
 }
 
 }  // namespace breaker::server

@@ -8,6 +8,7 @@
 #include "server/engine/registry.h"
 #include "server/operations.h"
 #include "server/rpc/access.h"
+#include "server/rpc/backups.h"
 #include "server/rpc/rpc_metrics.h"
 
 namespace breaker::server {
@@ -16,11 +17,12 @@ namespace breaker::server {
 class AdminService : public v1::BreakerAdmin::CallbackService {
  public:
   // None is owned; all must outlive the server.
-  AdminService(const Access* access, Registry* registry, Operations* operations,
+  AdminService(const Access* access, Registry* registry, Operations* operations, Backups* backups,
                RpcMetrics* metrics, const Clock* clock)
       : access_(access),
         registry_(registry),
         operations_(operations),
+        backups_(backups),
         metrics_(metrics),
         clock_(clock) {}
 
@@ -45,6 +47,8 @@ class AdminService : public v1::BreakerAdmin::CallbackService {
   grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context,
                                    const v1::DeleteRequest* request,
                                    google::protobuf::Empty* response) override;
+  grpc::ServerWriteReactor<v1::BackupChunk>* Backup(grpc::CallbackServerContext* context,
+                                                    const v1::BackupRequest* request) override;
 
  private:
   // Who asks, and of what, if both are right; borrows from the request. `check` is CheckKey or
@@ -66,6 +70,7 @@ class AdminService : public v1::BreakerAdmin::CallbackService {
   const Access* const access_;
   Registry* const registry_;
   Operations* const operations_;
+  Backups* const backups_;
   RpcMetrics* const metrics_;
   const Clock* const clock_;
 };

@@ -41,13 +41,6 @@ absl::StatusOr<absl::Duration> DurationFrom(absl::string_view field,
   return absl::Seconds(d.seconds()) + absl::Nanoseconds(d.nanos());
 }
 
-void SetTimestamp(WallTime from, google::protobuf::Timestamp* to) {
-  absl::Duration since_epoch = from - WallTime();
-  to->set_seconds(absl::ToInt64Seconds(absl::Floor(since_epoch, absl::Seconds(1))));
-  to->set_nanos(
-      static_cast<int32_t>(absl::ToInt64Nanoseconds(since_epoch - absl::Seconds(to->seconds()))));
-}
-
 void ToProto(const Transition& transition, v1::Transition* proto) {
   proto->set_from(ToProto(transition.from));
   proto->set_to(ToProto(transition.to));
@@ -94,6 +87,13 @@ absl::Status CheckRun(const v1::OutcomeRun& run) {
 }
 
 }  // namespace
+
+void SetTimestamp(WallTime from, google::protobuf::Timestamp* to) {
+  absl::Duration since_epoch = from - WallTime();
+  to->set_seconds(absl::ToInt64Seconds(absl::Floor(since_epoch, absl::Seconds(1))));
+  to->set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(since_epoch - absl::Seconds(to->seconds()))));
+}
 
 void SetDuration(absl::Duration from, google::protobuf::Duration* to) {
   to->set_seconds(absl::IDivDuration(from, absl::Seconds(1), &from));

@@ -63,6 +63,7 @@ void ToProto(const OperatorPolicy& policy, v1::PolicyEntry* proto);
 void ToProto(const Key& key, const BreakerView& view, const std::optional<Transition>& transition,
              v1::CircuitUpdate* proto);
 void SetDuration(absl::Duration from, google::protobuf::Duration* to);
+void SetTimestamp(WallTime from, google::protobuf::Timestamp* to);
 
 inline v1::CircuitState ToProto(State state) { return static_cast<v1::CircuitState>(state); }
 

@@ -14,7 +14,7 @@
 
 namespace breaker::server {
 
-// The rpcs that are measured: all but Watch, which lasts.
+// The rpcs that are measured: all but Watch and Backup, which last.
 enum class Method {
   kAcquire,
   kReport,

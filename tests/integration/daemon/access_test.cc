@@ -203,6 +203,22 @@ TEST_F(AccessTest, EachRoleMayDoWhatTheTableSays) {
   }
 }
 
+TEST_F(AccessTest, BackupIsNotForAnOperatorOfSomeServices) {
+  const auto backup = [&](const std::string& token) {
+    As as(token);
+    const auto stream = daemon_->admin().Backup(&as, {});
+    v1::BackupChunk chunk;
+    while (stream->Read(&chunk)) {
+    }
+    return stream->Finish();
+  };
+  EXPECT_TRUE(backup("operator-token").ok());
+  const grpc::Status status = backup("team-a-ops-token");
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(status.error_message(),
+            "service: \"*\" is not for team-a-ops, whose services begin with a");
+}
+
 // ---------------------------------------------------------------------------------------------
 // Tokens
 
