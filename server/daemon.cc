@@ -11,6 +11,7 @@
 
 #include "absl/random/random.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
@@ -66,6 +67,55 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
   return std::string(absl::StripAsciiWhitespace(token));
 }
 
+// Whether HOST:PORT can only be reached from this machine.
+bool IsLocal(absl::string_view listen) {
+  const absl::string_view host = listen.substr(0, listen.rfind(':'));
+  return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.") ||
+         absl::StartsWith(listen, "unix:") || absl::StartsWith(listen, "unix-abstract:");
+}
+
+// A port in plain text that other machines can reach: only if that was asked for, and not in
+// silence. `instead` is what else would do.
+absl::Status CheckPlainText(const char* flag, const std::string& listen, bool asked,
+                            absl::string_view instead) {
+  if (IsLocal(listen)) return absl::OkStatus();
+  if (!asked) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        flag, ": ", listen,
+        " can be reached from other machines, and without TLS everybody on the way reads and "
+        "changes what is said: ",
+        instead));
+  }
+  Log(LogLevel::kWarning, "insecure", {{"flag", flag}, {"address", listen}});
+  return absl::OkStatus();
+}
+
+absl::Status CheckPorts(const DaemonOptions& options) {
+  const bool tls = !options.tls.cert.empty();
+  if (tls == options.tls.key.empty()) {
+    return absl::InvalidArgumentError("--tls_cert and --tls_key go together: one is missing");
+  }
+  if (!tls && !options.tls.client_ca.empty()) {
+    return absl::InvalidArgumentError("--tls_client_ca: is of no use without --tls_cert");
+  }
+  if (!tls) {
+    const absl::Status status = CheckPlainText("--listen", options.listen, options.insecure,
+                                               "give --tls_cert and --tls_key, or say --insecure");
+    if (!status.ok()) return status;
+  }
+  if (options.http_listen.empty()) return absl::OkStatus();
+  const bool has_token = !options.http_admin_token_file.empty();
+  if (has_token && !options.insecure && !IsLocal(options.http_listen)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--http_admin_token_file: the board's port speaks no TLS, and at ", options.http_listen,
+        " the token would cross the network for all to read: listen on 127.0.0.1, or "
+        "say --insecure"));
+  }
+  return CheckPlainText("--http_listen", options.http_listen,
+                        options.insecure || options.http_insecure,
+                        "say --http_insecure, for it speaks no TLS, or --http_listen=off");
+}
+
 }  // namespace
 
 Daemon::Daemon(const DaemonOptions& options, const Clock* clock)
@@ -83,6 +133,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const DaemonOptions& optio
       {{"version", BREAKER_VERSION},
        {"data_dir", options.data_dir},
        {"durability", options.durability == Durability::kDisk ? "disk" : "process"}});
+  if (absl::Status status = CheckPorts(options); !status.ok()) return status;
   auto daemon = std::unique_ptr<Daemon>(new Daemon(options, clock));
   if (absl::Status status = daemon->Load(); !status.ok()) return status;
   if (absl::Status status = daemon->Serve(); !status.ok()) return status;
@@ -90,6 +141,19 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const DaemonOptions& optio
 }
 
 absl::Status Daemon::Load() {
+  if (!options_.tls.cert.empty()) {
+    absl::StatusOr<std::unique_ptr<Certificates>> loaded = Certificates::Load(options_.tls);
+    if (!loaded.ok()) return loaded.status();
+    certificates_ = *std::move(loaded);
+  }
+  if (!options_.identities.empty()) {
+    identities_ = std::make_unique<Identities>();
+    const absl::StatusOr<size_t> count = identities_->Load(options_.identities);
+    if (!count.ok()) return count.status();
+    Log(LogLevel::kInfo, "identities_loaded",
+        {{"file", options_.identities}, {"count", absl::StrCat(*count)}});
+  }
+
   const absl::StatusOr<PermitEpoch> epoch = store_.Open();
   if (absl::IsFailedPrecondition(epoch.status())) return epoch.status();
 
@@ -127,7 +191,9 @@ absl::Status Daemon::Serve() {
                                     &limit_refusals_, clock_);
   std::vector<ChangeListener*> listeners;
   if (!options_.http_listen.empty()) {
-    HttpService::Options http{options_.http_listen, "", options_.metrics_max_breakers};
+    HttpService::Options http;
+    http.listen = options_.http_listen;
+    http.metrics_max_breakers = options_.metrics_max_breakers;
     if (!options_.http_admin_token_file.empty()) {
       absl::StatusOr<std::string> token = ReadToken(options_.http_admin_token_file);
       if (!token.ok()) return token.status();
@@ -148,30 +214,16 @@ absl::Status Daemon::Serve() {
   }
   publisher_ = std::make_unique<Publisher>(writer_.get(), hub_.get(), std::move(listeners));
   operations_ = std::make_unique<Operations>(registry_.get(), writer_.get(), publisher_.get());
+  backups_ = std::make_unique<Backups>(writer_.get(), clock_);
   rpc_metrics_ = std::make_unique<RpcMetrics>(&measured_, clock_);
+  access_ = std::make_unique<Access>(identities_.get());
   circuit_breaker_service_ = std::make_unique<CircuitBreakerService>(
-      registry_.get(), publisher_.get(), hub_.get(), &watch_slots_, rpc_metrics_.get(), clock_);
-  admin_service_ = std::make_unique<AdminService>(registry_.get(), operations_.get(),
-                                                  rpc_metrics_.get(), clock_);
-
-  auto listener = Listener::Open({options_.listen, options_.max_connections}, &limit_refusals_,
-                                 &measured_, clock_);
-  if (!listener.ok()) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", options_.listen, ": ",
-                                               listener.status().message(), " (--listen)"));
-  }
-  listener_ = *std::move(listener);
-
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  grpc::health::v1::HealthCheckRequest::descriptor();  // links it in, for reflection to show
-  grpc::ServerBuilder builder;
-  listener_->AddTo(&builder, grpc::InsecureServerCredentials());
-  builder.RegisterService(circuit_breaker_service_.get());
-  builder.RegisterService(admin_service_.get());
-  ApplyServerSettings(&builder);
-  server_ = builder.BuildAndStart();
-  if (server_ == nullptr) return absl::UnavailableError("the gRPC server does not start");
+      access_.get(), registry_.get(), publisher_.get(), hub_.get(), &watch_slots_,
+      rpc_metrics_.get(), clock_);
+  admin_service_ = std::make_unique<AdminService>(access_.get(), registry_.get(), operations_.get(),
+                                                  backups_.get(), rpc_metrics_.get(), clock_);
+  if (absl::Status status = ServeRpcs(); !status.ok()) return status;
+  if (absl::Status status = ServeHealth(); !status.ok()) return status;
   if (http_ != nullptr) {
     if (absl::Status status = http_->Start(publisher_.get(), operations_.get()); !status.ok()) {
       return status;
@@ -187,15 +239,74 @@ absl::Status Daemon::Serve() {
     policy_watcher_ = std::make_unique<PolicyWatcher>(options_.policies, registry_.get(),
                                                       publisher_.get(), clock_);
   }
-  server_->GetHealthCheckService()->SetServingStatus(v1::CircuitBreaker::service_full_name(), true);
+  if (certificates_ != nullptr) {
+    certificate_watcher_ =
+        std::make_unique<FileWatcher>(certificates_->paths(), "certificates",
+                                      [this](bool asked) { certificates_->Reload(asked); });
+  }
+  if (identities_ != nullptr) {
+    identity_watcher_ = std::make_unique<FileWatcher>(
+        std::vector<std::string>{options_.identities}, "identities",
+        [this](bool asked) { identities_->Reload(options_.identities, asked); });
+  }
+  SetServing(true);
   listener_->Start();
   Log(LogLevel::kInfo, "listening", {{"address", BoundAddress(options_.listen, port())}});
   return absl::OkStatus();
 }
 
+absl::Status Daemon::ServeRpcs() {
+  auto listener = Listener::Open({options_.listen, options_.max_connections}, &limit_refusals_,
+                                 &measured_, clock_);
+  if (!listener.ok()) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", options_.listen, ": ",
+                                               listener.status().message(), " (--listen)"));
+  }
+  listener_ = *std::move(listener);
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::health::v1::HealthCheckRequest::descriptor();  // links it in, for reflection to show
+  grpc::ServerBuilder builder;
+  listener_->AddTo(&builder, certificates_ == nullptr ? grpc::InsecureServerCredentials()
+                                                      : certificates_->ServerCredentials());
+  builder.RegisterService(circuit_breaker_service_.get());
+  builder.RegisterService(admin_service_.get());
+  ApplyServerSettings(&builder);
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr) return absl::UnavailableError("the gRPC server does not start");
+  return absl::OkStatus();
+}
+
+// The kubelet's probes speak no TLS.
+absl::Status Daemon::ServeHealth() {
+  if (options_.health_listen.empty()) return absl::OkStatus();
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(options_.health_listen, grpc::InsecureServerCredentials(),
+                           &health_port_);
+  ApplyServerSettings(&builder);
+  health_server_ = builder.BuildAndStart();
+  if (health_server_ == nullptr || health_port_ == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", options_.health_listen,
+                     ": the address is in use or not one of this machine (--health_listen)"));
+  }
+  Log(LogLevel::kInfo, "health_listening",
+      {{"address", BoundAddress(options_.health_listen, health_port_)}});
+  return absl::OkStatus();
+}
+
+void Daemon::SetServing(bool serving) {
+  for (grpc::Server* const server : {server_.get(), health_server_.get()}) {
+    if (server == nullptr) continue;
+    grpc::HealthCheckServiceInterface* const health = server->GetHealthCheckService();
+    health->SetServingStatus(v1::CircuitBreaker::service_full_name(), serving);
+    if (!serving) health->Shutdown();
+  }
+}
+
 void Daemon::Shutdown() {
   if (server_ != nullptr) {
-    server_->GetHealthCheckService()->Shutdown();
+    SetServing(false);
     if (http_ != nullptr) http_->Drain();
     listener_->Stop();
     hub_->Close();
@@ -204,6 +315,15 @@ void Daemon::Shutdown() {
     server_->Wait();
     server_.reset();
   }
+  // To the end it tells that the daemon stops.
+  if (health_server_ != nullptr) {
+    health_server_->Shutdown(std::chrono::system_clock::now());
+    health_server_->Wait();
+    health_server_.reset();
+  }
+  backups_.reset();
+  certificate_watcher_.reset();
+  identity_watcher_.reset();
   policy_watcher_.reset();
   ticker_.reset();
   if (http_ != nullptr) http_->Stop();
@@ -215,8 +335,10 @@ void Daemon::Shutdown() {
   }
 }
 
-void Daemon::ReloadPolicies() {
+void Daemon::Reload() {
   if (policy_watcher_ != nullptr) policy_watcher_->Reload();
+  if (certificate_watcher_ != nullptr) certificate_watcher_->Reload();
+  if (identity_watcher_ != nullptr) identity_watcher_->Reload();
 }
 
 Daemon::~Daemon() { Shutdown(); }

@@ -1,5 +1,7 @@
 #include "server/flags.h"
 
+#include <google/protobuf/util/time_util.h>
+
 #include <CLI/CLI.hpp>
 #include <iostream>
 #include <string>
@@ -9,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "server/policy_file.h"
+#include "server/restore.h"
 
 namespace breaker::server {
 namespace {
@@ -44,6 +47,12 @@ void AddText(CLI::App& app, const std::string& name, const std::string& type, st
     value = text;
     return std::string();
   });
+}
+
+// --name alone is true, and so is BREAKERD_NAME=true.
+void AddSwitch(CLI::App& app, const std::string& name, bool& value, const std::string& help) {
+  app.add_flag("--" + name, value, help)
+      ->envname(absl::StrCat("BREAKERD_", absl::AsciiStrToUpper(name)));
 }
 
 template <typename Count>
@@ -84,6 +93,20 @@ int CheckPolicies(const std::string& path) {
   return 0;
 }
 
+int RestoreBackup(const std::string& backup, const std::string& data_dir) {
+  const absl::StatusOr<v1::BackupSummary> restored = Restore(backup, data_dir);
+  if (!restored.ok()) {
+    std::cerr << "breakerd: " << restored.status().message() << "\n";
+    return 1;
+  }
+  std::cout << "restored " << backup << " to " << data_dir << ": " << restored->files()
+            << " files, " << restored->bytes() << " bytes, " << restored->breakers()
+            << " breakers, made "
+            << google::protobuf::util::TimeUtil::ToString(restored->created_at()) << " by breakerd "
+            << restored->daemon_version() << "\n";
+  return 0;
+}
+
 }  // namespace
 
 ParsedFlags ParseFlags(int argc, const char* const* argv) {
@@ -97,6 +120,28 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
 
   AddText(app, "listen", "HOST:PORT", options.listen,
           "Where to serve gRPC; port 0 takes a free one");
+  AddText(
+      app, "tls_cert", "FILE", options.tls.cert,
+      "Certificate of the gRPC port and those up to its CA, in PEM; read again when it changes");
+  AddText(app, "tls_key", "FILE", options.tls.key, "Its private key");
+  AddText(app, "tls_client_ca", "FILE", options.tls.client_ca,
+          "CA whose certificates clients show; none = they show none");
+  Add(app, "tls_client_auth", "required|optional", "required",
+      "Whether a client without a certificate is refused", [&options](const std::string& text) {
+        if (text != "required" && text != "optional") return std::string("required or optional");
+        options.tls.client_required = text == "required";
+        return std::string();
+      });
+  AddText(app, "identities", "FILE", options.identities,
+          "Who may do what, in YAML; none = everybody everything; read again when it changes");
+  AddSwitch(app, "insecure", options.insecure,
+            "Ports that other machines can reach may be without TLS");
+  Add(app, "health_listen", "HOST:PORT|off", "off",
+      "Where to serve grpc.health.v1.Health alone, without TLS, as probes of Kubernetes need it",
+      [&options](const std::string& text) {
+        options.health_listen = text == "off" ? "" : text;
+        return std::string();
+      });
   AddText(app, "data_dir", "DIR", options.data_dir, "Where the state is kept across restarts");
   Add(app, "durability", "process|disk", "process",
       "What a stored change outlives: the end of this process, or of the machine as well (fsync)",
@@ -120,12 +165,18 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   std::string check_policies;
   app.add_option("--check_policies", check_policies, "Say whether such a file is right, and end")
       ->type_name("FILE");
+  std::string restore;
+  app.add_option("--restore", restore,
+                 "Put a backup, as breakerctl backup has made it, into --data_dir, and end")
+      ->type_name("DIR");
   Add(app, "http_listen", "HOST:PORT|off", options.http_listen,
       "Where to serve the board, /metrics and /healthz; port 0 takes a free one",
       [&options](const std::string& text) {
         options.http_listen = text == "off" ? "" : text;
         return std::string();
       });
+  AddSwitch(app, "http_insecure", options.http_insecure,
+            "That port, which speaks no TLS, may be one that other machines can reach");
   AddText(
       app, "http_admin_token_file", "FILE", options.http_admin_token_file,
       "Holds the token with which the board may force and reset circuits; none = it only shows");
@@ -158,6 +209,10 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   }
   if (!check_policies.empty()) {
     parsed.exit_status = CheckPolicies(check_policies);
+    return parsed;
+  }
+  if (!restore.empty()) {
+    parsed.exit_status = RestoreBackup(restore, options.data_dir);
     return parsed;
   }
   parsed.options = options;

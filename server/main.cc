@@ -12,6 +12,9 @@
 #include "server/log.h"
 
 int main(int argc, char** argv) {
+  // A limit on the size of files is a disk fault like any other, and no reason to die.
+  signal(SIGXFSZ, SIG_IGN);
+
   const breaker::server::ParsedFlags flags = breaker::server::ParseFlags(argc, argv);
   if (!flags.options.has_value()) return flags.exit_status;
 
@@ -20,9 +23,6 @@ int main(int argc, char** argv) {
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-
-  // A limit on the size of files is a disk fault like any other, and no reason to die.
-  signal(SIGXFSZ, SIG_IGN);
 
   const breaker::server::SystemClock clock;
   absl::StatusOr<std::unique_ptr<breaker::server::Daemon>> daemon =
@@ -33,7 +33,7 @@ int main(int argc, char** argv) {
   }
 
   int signal = 0;
-  while (sigwait(&signals, &signal) == 0 && signal == SIGHUP) (*daemon)->ReloadPolicies();
+  while (sigwait(&signals, &signal) == 0 && signal == SIGHUP) (*daemon)->Reload();
   breaker::server::Log(breaker::server::LogLevel::kInfo, "stopping",
                        {{"signal", strsignal(signal)}});
   // A second signal ends the process at once: what had to be stored has been.

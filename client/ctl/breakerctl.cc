@@ -174,6 +174,23 @@ void AddTop(CLI::App& app, const Daemon& daemon, Run& run) {
   command->callback([=, &daemon, &run] { run = [=, &daemon] { return Top(daemon, *interval); }; });
 }
 
+void AddBackup(CLI::App& app, const Daemon& daemon, Run& run) {
+  struct Options {
+    std::string folder;
+    bool json = false;
+  };
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("backup", "Copies all that breakerd has stored");
+  command->footer(
+      Example("breakerctl backup /backup/breakerd-monday\n"
+              "  breakerd --restore /backup/breakerd-monday --data_dir DATA"));
+  command->add_option("DIR", options->folder, "A new folder, for breakerd --restore")->required();
+  AddJson(*command, options->json);
+  command->callback([=, &daemon, &run] {
+    run = [=, &daemon] { return Backup(daemon, options->folder, options->json); };
+  });
+}
+
 void AddCompletion(CLI::App& app, Run& run) {
   CLI::App* command = app.add_subcommand("completion", "Writes a script for the shell to load");
   command->require_subcommand(1);
@@ -358,6 +375,7 @@ int Main(int argc, char** argv) {
   AddOperation(app, daemon, run, Action::kDelete, "delete", "Forgets a breaker and its history",
                "payments/charge");
   AddPolicy(app, daemon, run);
+  AddBackup(app, daemon, run);
   CLI::App* exec = AddExec(app, daemon, guarded, run);
   AddCompletion(app, run);
 

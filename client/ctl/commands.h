@@ -61,6 +61,9 @@ int PolicySet(const Daemon& daemon, const std::vector<v1::SetPolicyRequest>& pol
 int PolicyDelete(const Daemon& daemon, const Key& key, bool yes);
 int PolicyExport(const Daemon& daemon);
 
+// Writes a backup of the daemon's state to a new folder.
+int Backup(const Daemon& daemon, const std::string& folder, bool json);
+
 struct ExecOptions {
   Key key;
   std::optional<Policy> policy;

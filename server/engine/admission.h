@@ -18,9 +18,9 @@ using Account = uint32_t;
 inline constexpr Account kNobody = 0;
 
 // Who makes a call that may create breakers. Asked only where one does.
-class Caller {
+class Creator {
  public:
-  virtual ~Caller() = default;
+  virtual ~Creator() = default;
   // What it calls itself.
   virtual absl::string_view worker_id() const = 0;
   // Who it is, as far as that is not for itself to choose.
@@ -32,9 +32,9 @@ class Admission {
  public:
   virtual ~Admission() = default;
 
-  // Whether the caller may create one more, where there is room for `free` more. Gives the account
+  // Whether the creator may create one more, where there is room for `free` more. Gives the account
   // that it is on until Gone, or says why not.
-  virtual absl::StatusOr<Account> Admit(const Caller& caller, const KeyView& key, size_t free,
+  virtual absl::StatusOr<Account> Admit(const Creator& creator, const KeyView& key, size_t free,
                                         Instant now) = 0;
 
   // A breaker on that account is no more.

@@ -124,7 +124,7 @@ ReportResult Breaker::Report(const CallReport& report, const Context& context) {
     CountProbe(report, context);
   } else {
     const bool slow = report.duration > policy_->expected_response_time;
-    CountClosed(CallsOf(report.worker_id, report.outcome, slow, report.error), 1, context);
+    CountClosed(CallsOf(report, slow), 1, context);
   }
   return result(Disposition::kCounted);
 }
@@ -141,11 +141,9 @@ RunResult Breaker::ReportRun(const OutcomeRun& run, const Context& context) {
       result.counted = run.count;
     } else {
       const uint32_t quick = run.count - run.slow_count;
-      result.counted =
-          CountClosed(CallsOf(run.worker_id, run.outcome, false, run.error), quick, context);
+      result.counted = CountClosed(CallsOf(run, false), quick, context);
       if (state_ == State::kClosed) {
-        result.counted += CountClosed(CallsOf(run.worker_id, run.outcome, true, run.error),
-                                      run.slow_count, context);
+        result.counted += CountClosed(CallsOf(run, true), run.slow_count, context);
       }
     }
   }
@@ -154,10 +152,12 @@ RunResult Breaker::ReportRun(const OutcomeRun& run, const Context& context) {
   return result;
 }
 
-Breaker::Calls Breaker::CallsOf(absl::string_view worker_id, Outcome outcome, bool slow,
-                                absl::string_view error) const {
-  const bool failed = outcome == Outcome::kFailure || (slow && policy_->slow_calls_are_failures);
-  return Calls{worker_id, outcome, slow, failed, error};
+template <typename Reported>
+Breaker::Calls Breaker::CallsOf(const Reported& reported, bool slow) const {
+  const bool failed =
+      reported.outcome == Outcome::kFailure || (slow && policy_->slow_calls_are_failures);
+  return Calls{reported.worker_id, reported.quorum_share, reported.outcome, slow, failed,
+               reported.error};
 }
 
 uint32_t Breaker::CountClosed(const Calls& calls, uint32_t count, const Context& context) {
@@ -187,8 +187,9 @@ uint32_t Breaker::CountClosed(const Calls& calls, uint32_t count, const Context&
 void Breaker::NoteWorker(const Calls& calls) {
   if (!calls.failed && !calls.slow) return;
   if (seen_workers_ == nullptr) seen_workers_ = std::make_unique<SeenWorkers>();
-  if (calls.failed) seen_workers_->failing.Record(calls.worker_id, window_.bucket());
-  if (calls.slow) seen_workers_->slow.Record(calls.worker_id, window_.bucket());
+  if (calls.failed)
+    seen_workers_->failing.Record(calls.worker_id, window_.bucket(), calls.quorum_share);
+  if (calls.slow) seen_workers_->slow.Record(calls.worker_id, window_.bucket(), calls.quorum_share);
 }
 
 void Breaker::Count(const Calls& calls, uint32_t count, const Context& context) {
@@ -213,7 +214,7 @@ void Breaker::Count(const Calls& calls, uint32_t count, const Context& context) 
 
 void Breaker::CountProbe(const CallReport& report, const Context& context) {
   const bool slow = report.duration > policy_->expected_response_time;
-  const Calls call = CallsOf(report.worker_id, report.outcome, slow, report.error);
+  const Calls call = CallsOf(report, slow);
   NoteWorker(call);
   Count(call, 1, context);
   if (call.failed) {

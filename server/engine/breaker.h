@@ -48,6 +48,7 @@ struct CallReport {
   Outcome outcome = Outcome::kSuccess;
   absl::Duration duration = absl::ZeroDuration();
   absl::string_view error = "";  // a short label
+  uint32_t quorum_share = 0;     // see DistinctWorkers::Record
 };
 
 // The numbers are those of the contract.
@@ -211,6 +212,7 @@ class Breaker {
   // Equal outcomes in a row.
   struct Calls {
     absl::string_view worker_id;
+    uint32_t quorum_share;
     Outcome outcome;
     bool slow;
     bool failed;
@@ -224,8 +226,9 @@ class Breaker {
 
   Decision Grant(absl::string_view worker_id, bool probe, const Context& context);
   Decision Refuse(absl::Duration retry_after);
-  Calls CallsOf(absl::string_view worker_id, Outcome outcome, bool slow,
-                absl::string_view error) const;
+  // Of a CallReport or an OutcomeRun.
+  template <typename Reported>
+  Calls CallsOf(const Reported& reported, bool slow) const;
   // Counts `count` of them, or as many as it takes to open the circuit; returns how many.
   uint32_t CountClosed(const Calls& calls, uint32_t count, const Context& context);
   void NoteWorker(const Calls& calls);

@@ -18,8 +18,9 @@ namespace breaker::server {
 // Not thread-safe. Every call is O(1), amortised.
 class DistinctWorkers {
  public:
-  // `bucket` never falls from call to call.
-  void Record(absl::string_view worker, int64_t bucket);
+  // `bucket` never falls from call to call. Of the workers of one identity, whose names begin alike
+  // up to the first '/', at most `share` are counted at once; 0 = all.
+  void Record(absl::string_view worker, int64_t bucket, uint32_t share = 0);
   uint32_t Count(int64_t bucket);
 
   // Each worker of the window with the bucket in which it was last seen, oldest first.
@@ -31,6 +32,8 @@ class DistinctWorkers {
   uint32_t& last_seen_in(int64_t bucket) { return last_seen_in_[bucket % kBuckets]; }
   void Advance(int64_t bucket);
   void Forget();
+  // Whether so many others of its identity are in the window already.
+  bool IsPastShare(absl::string_view worker, uint32_t share) const;
 
   absl::flat_hash_map<std::string, int64_t> last_seen_;  // bucket; some may have left the window
   std::array<uint32_t, kBuckets> last_seen_in_ = {};     // workers by the bucket they were last in

@@ -51,6 +51,7 @@ struct OutcomeRun {
   uint32_t slow_count = 0;
   absl::string_view error = "";  // a short label
   AppliedRun run;                // whose it is
+  uint32_t quorum_share = 0;     // see DistinctWorkers::Record
 };
 
 // What became of them. Neither, where the run was counted before.

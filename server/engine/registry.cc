@@ -49,9 +49,9 @@ HashedKey Registry::Prefetch(const KeyView& key) {
 
 absl::StatusOr<Entry*> Registry::FindOrCreate(Shard& shard, const HashedKey& key,
                                               const Policy* policy, Instant now, Changes* changes,
-                                              const Caller* caller) {
+                                              const Creator* creator) {
   if (Entry* entry = shard.Find(key)) return entry;
-  const absl::StatusOr<Account> account = Admit(caller, key.view, now);
+  const absl::StatusOr<Account> account = Admit(creator, key.view, now);
   if (!account.ok()) return account.status();
   const ResolvedPolicy resolved =
       Resolve(key.view, policy == nullptr ? nullptr : std::make_shared<const Policy>(*policy));
@@ -67,11 +67,11 @@ absl::StatusOr<Entry*> Registry::FindOrCreate(Shard& shard, const HashedKey& key
   return entry;
 }
 
-absl::StatusOr<Account> Registry::Admit(const Caller* caller, const KeyView& key, Instant now) {
-  if (admission_ == nullptr || caller == nullptr) return kNobody;
+absl::StatusOr<Account> Registry::Admit(const Creator* creator, const KeyView& key, Instant now) {
+  if (admission_ == nullptr || creator == nullptr) return kNobody;
   const size_t size = this->size();
   if (size >= max_breakers_) return errors::TooManyBreakers(key, max_breakers_);
-  return admission_->Admit(*caller, key, max_breakers_ - size, now);
+  return admission_->Admit(*creator, key, max_breakers_ - size, now);
 }
 
 template <typename... Args>
@@ -131,10 +131,10 @@ absl::StatusOr<BreakerStats> Registry::RunOnExisting(const KeyView& key, Instant
 
 absl::StatusOr<Decision> Registry::Acquire(const HashedKey& key, absl::string_view worker_id,
                                            const Policy* policy, Instant now, Changes* changes,
-                                           const Caller* caller) {
+                                           const Creator* creator) {
   Shard& shard = ShardOf(key);
   MutexLock lock(&shard.mu);
-  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, policy, now, changes, caller);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, policy, now, changes, creator);
   if (!found.ok()) return found.status();
   if (policy != nullptr) BringPolicy(shard, **found, *policy, now, changes);
   const Decision decision =
@@ -153,13 +153,14 @@ void Registry::BringPolicy(Shard& shard, Entry& entry, const Policy& policy, Ins
 }
 
 absl::StatusOr<ReportResult> Registry::Report(const HashedKey& key, const CallReport& report,
-                                              Instant now, Changes* changes, const Caller* caller) {
+                                              Instant now, Changes* changes,
+                                              const Creator* creator) {
   Shard& shard = ShardOf(key);
   MutexLock lock(&shard.mu);
   Entry* entry = shard.Find(key);
   if (entry == nullptr) {
     if (report.permit_id != 0) return ReportResult{};
-    absl::StatusOr<Entry*> created = FindOrCreate(shard, key, nullptr, now, changes, caller);
+    absl::StatusOr<Entry*> created = FindOrCreate(shard, key, nullptr, now, changes, creator);
     if (!created.ok()) return created.status();
     entry = *created;
   }
@@ -169,10 +170,11 @@ absl::StatusOr<ReportResult> Registry::Report(const HashedKey& key, const CallRe
 }
 
 absl::StatusOr<RunResult> Registry::ReportRun(const HashedKey& key, const OutcomeRun& run,
-                                              Instant now, Changes* changes, const Caller* caller) {
+                                              Instant now, Changes* changes,
+                                              const Creator* creator) {
   Shard& shard = ShardOf(key);
   MutexLock lock(&shard.mu);
-  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, nullptr, now, changes, caller);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, key, nullptr, now, changes, creator);
   if (!found.ok()) return found.status();
   return shard.Run(**found, now, changes, [&](Breaker& breaker, const Context& context) {
     return breaker.ReportRun(run, context);
@@ -181,7 +183,7 @@ absl::StatusOr<RunResult> Registry::ReportRun(const HashedKey& key, const Outcom
 
 BatchResult Registry::ReportBatch(uint64_t session, uint64_t sequence,
                                   const std::vector<KeyedRun>& runs, Instant now, Changes* changes,
-                                  const Caller* caller) {
+                                  const Creator* creator) {
   const std::shared_ptr<Sessions::Session> found = sessions_.Use(session, now.mono);
   MutexLock lock(&found->mu);
   BatchResult result;
@@ -194,7 +196,7 @@ BatchResult Registry::ReportBatch(uint64_t session, uint64_t sequence,
   for (size_t i = 0; i < runs.size(); ++i) {
     if (i + kAhead < runs.size()) Prefetch(runs[i + kAhead].key);
     const absl::StatusOr<RunResult> counted =
-        ReportRun(runs[i].key, runs[i].run, now, changes, caller);
+        ReportRun(runs[i].key, runs[i].run, now, changes, creator);
     if (!counted.ok()) continue;
     result.counted += counted->counted;
     result.stale += counted->stale;
@@ -217,11 +219,11 @@ void Registry::WorkerLeft(absl::string_view worker_id, Instant now, Changes* cha
 
 absl::StatusOr<BreakerView> Registry::Subscribe(const KeyView& key, const Policy* policy,
                                                 Instant now, Changes* changes,
-                                                const Caller* caller) {
+                                                const Creator* creator) {
   const HashedKey hashed = Prefetch(key);
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
-  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, policy, now, changes, caller);
+  absl::StatusOr<Entry*> found = FindOrCreate(shard, hashed, policy, now, changes, creator);
   if (!found.ok()) return found.status();
   if (policy != nullptr) BringPolicy(shard, **found, *policy, now, changes);
   return shard.Run(**found, now, changes, [&](Breaker& breaker, const Context& context) {
@@ -255,9 +257,9 @@ std::vector<Key> Registry::KeysAfter(absl::string_view service, const std::optio
   return keys;
 }
 
-Registry::Page Registry::ListStats(absl::string_view service, absl::FunctionRef<bool(State)> wanted,
-                                   size_t count, const std::optional<Key>& after, Instant now,
-                                   Changes* changes) {
+Registry::Page Registry::ListStats(absl::string_view service,
+                                   absl::FunctionRef<bool(const Key&, State)> wanted, size_t count,
+                                   const std::optional<Key>& after, Instant now, Changes* changes) {
   constexpr size_t kKeysAtOnce = 256;
   Page page;
   std::optional<Key> last = after;
@@ -267,7 +269,7 @@ Registry::Page Registry::ListStats(absl::string_view service, absl::FunctionRef<
     for (const Key& key : keys) {
       absl::StatusOr<BreakerStats> stats =
           RunOnExisting(key, now, changes, [&](Breaker& breaker, const Context&) {
-            return wanted(breaker.state()) ? absl::OkStatus() : errors::NoSuchBreaker(key);
+            return wanted(key, breaker.state()) ? absl::OkStatus() : errors::NoSuchBreaker(key);
           });
       if (!stats.ok()) continue;
       if (page.stats.size() == count) {
@@ -389,7 +391,7 @@ absl::StatusOr<BreakerStats> Registry::SetOverride(const KeyView& key, const Ove
   Shard& shard = ShardOf(hashed);
   MutexLock lock(&shard.mu);
   absl::StatusOr<Entry*> found =
-      FindOrCreate(shard, hashed, nullptr, now, changes, /*caller=*/nullptr);
+      FindOrCreate(shard, hashed, nullptr, now, changes, /*creator=*/nullptr);
   if (!found.ok()) return found.status();
   return shard.Run(**found, now, changes, [&](Breaker& breaker, const Context& context) {
     breaker.SetOverride(override, context);

@@ -43,8 +43,8 @@ struct RegistryOptions {
   absl::Duration idle_ttl = absl::InfiniteDuration();
   PermitEpoch permit_epoch;
   uint64_t seed = 0;  // of jitter and ramp
-  // Asked where a caller is about to create a breaker; null = each may. Not owned; must outlive the
-  // registry.
+  // Asked where a creator is about to create a breaker; null = each may. Not owned; must outlive
+  // the registry.
   Admission* admission = nullptr;
 };
 
@@ -57,7 +57,7 @@ struct RegistryOptions {
 // Lock order: a session's mutex, then a shard's, then policies_mu_ or index_mu_, or those inside
 // probe_holders_, sessions_ and the admission; never two shards'.
 //
-// A `caller` is who is asked about where the call creates a breaker; null = it may.
+// A `creator` is who is asked about where the call creates a breaker; null = it may.
 class Registry {
  public:
   explicit Registry(const RegistryOptions& options);
@@ -67,7 +67,7 @@ class Registry {
   Registry& operator=(const Registry&) = delete;
 
   // Has memory fetch the breaker and hashes its key, for the calls below that take that: what a
-  // caller does in between overlaps with the wait.
+  // creator does in between overlaps with the wait.
   HashedKey Prefetch(const KeyView& key);
 
   // Whether a call by this worker may be made; creates the breaker. `policy` is the worker's own,
@@ -75,31 +75,31 @@ class Registry {
   // admission says so.
   absl::StatusOr<Decision> Acquire(const HashedKey& key, absl::string_view worker_id,
                                    const Policy* policy, Instant now, Changes* changes,
-                                   const Caller* caller = nullptr);
+                                   const Creator* creator = nullptr);
   absl::StatusOr<Decision> Acquire(const KeyView& key, absl::string_view worker_id,
                                    const Policy* policy, Instant now, Changes* changes,
-                                   const Caller* caller = nullptr) {
-    return Acquire(Prefetch(key), worker_id, policy, now, changes, caller);
+                                   const Creator* creator = nullptr) {
+    return Acquire(Prefetch(key), worker_id, policy, now, changes, creator);
   }
 
   // Counts a call. Without a permit it creates the breaker, and may then fail as Acquire does.
   absl::StatusOr<ReportResult> Report(const HashedKey& key, const CallReport& report, Instant now,
-                                      Changes* changes, const Caller* caller = nullptr);
+                                      Changes* changes, const Creator* creator = nullptr);
   absl::StatusOr<ReportResult> Report(const KeyView& key, const CallReport& report, Instant now,
-                                      Changes* changes, const Caller* caller = nullptr) {
-    return Report(Prefetch(key), report, now, changes, caller);
+                                      Changes* changes, const Creator* creator = nullptr) {
+    return Report(Prefetch(key), report, now, changes, creator);
   }
 
   // Counts calls that were made without permits, in their order, unless this batch of the session,
   // or a later one, was counted before. Creates breakers as Acquire does; outcomes of one that
   // cannot be created are left out. All runs name this session and sequence.
   BatchResult ReportBatch(uint64_t session, uint64_t sequence, const std::vector<KeyedRun>& runs,
-                          Instant now, Changes* changes, const Caller* caller = nullptr);
+                          Instant now, Changes* changes, const Creator* creator = nullptr);
 
   // What to know of a breaker so as to decide on its behalf; creates it as Acquire does, and puts
   // the worker's policy in effect.
   absl::StatusOr<BreakerView> Subscribe(const KeyView& key, const Policy* policy, Instant now,
-                                        Changes* changes, const Caller* caller = nullptr);
+                                        Changes* changes, const Creator* creator = nullptr);
   // The same of one that is there; nullopt if it is not.
   std::optional<BreakerView> View(const KeyView& key, Instant now, Changes* changes);
 
@@ -117,8 +117,8 @@ class Registry {
     std::vector<BreakerStats> stats;
     std::optional<Key> next;  // the key to go on after; nullopt = there are no more
   };
-  Page ListStats(absl::string_view service, absl::FunctionRef<bool(State)> wanted, size_t count,
-                 const std::optional<Key>& after, Instant now, Changes* changes);
+  Page ListStats(absl::string_view service, absl::FunctionRef<bool(const Key&, State)> wanted,
+                 size_t count, const std::optional<Key>& after, Instant now, Changes* changes);
 
   // Visits every breaker for which `wanted` holds, in no order, with its last `transitions`
   // transitions; one that comes or goes meanwhile may be left out. `wanted` is called with a lock
@@ -173,12 +173,12 @@ class Registry {
 
   // Called with the shard's mutex held.
   absl::StatusOr<Entry*> FindOrCreate(Shard& shard, const HashedKey& key, const Policy* policy,
-                                      Instant now, Changes* changes, const Caller* caller)
+                                      Instant now, Changes* changes, const Creator* creator)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);
-  // On whose account the breaker is to be that the caller is about to create; why it is not to be.
-  absl::StatusOr<Account> Admit(const Caller* caller, const KeyView& key, Instant now);
+  // On whose account the breaker is to be that the creator is about to create; why it is not to be.
+  absl::StatusOr<Account> Admit(const Creator* creator, const KeyView& key, Instant now);
   absl::StatusOr<RunResult> ReportRun(const HashedKey& key, const OutcomeRun& run, Instant now,
-                                      Changes* changes, const Caller* caller);
+                                      Changes* changes, const Creator* creator);
   // Puts in effect what a worker has brought, if it is not what it was.
   void BringPolicy(Shard& shard, Entry& entry, const Policy& policy, Instant now, Changes* changes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.mu);

@@ -22,6 +22,9 @@
 namespace breaker::server {
 namespace {
 
+// Whoever has the token of the board.
+const Actor kBoard = {"", "board"};
+
 using nlohmann::json;
 
 constexpr size_t kDefaultBreakers = 2000;
@@ -138,19 +141,20 @@ void BoardApi::AddTo(HttpRoutes* routes) {
                      OverrideFrom(*request, sources_.clock->Now().wall);
                  if (!override.ok()) return Refused(override.status());
                  return Operate(body, [&](const KeyView& key, Operations::Answer answer) {
-                   sources_.operations->SetOverride(key, *override, sources_.clock->Now(),
+                   sources_.operations->SetOverride(kBoard, key, *override, sources_.clock->Now(),
                                                     std::move(answer));
                  });
                }));
   routes->Post("/api/clear_override", ForAdmins([this](const json& body) {
                  return Operate(body, [&](const KeyView& key, Operations::Answer answer) {
-                   sources_.operations->ClearOverride(key, sources_.clock->Now(),
+                   sources_.operations->ClearOverride(kBoard, key, sources_.clock->Now(),
                                                       std::move(answer));
                  });
                }));
   routes->Post("/api/reset", ForAdmins([this](const json& body) {
                  return Operate(body, [&](const KeyView& key, Operations::Answer answer) {
-                   sources_.operations->Reset(key, sources_.clock->Now(), std::move(answer));
+                   sources_.operations->Reset(kBoard, key, sources_.clock->Now(),
+                                              std::move(answer));
                  });
                }));
 }

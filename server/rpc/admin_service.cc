@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/rpc/backup_reactor.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/unary.h"
 
@@ -24,6 +25,25 @@ Operations::Done FinishLater(grpc::ServerUnaryReactor* reactor, const RpcMetrics
 
 }  // namespace
 
+template <typename Request, typename Check>
+absl::StatusOr<AdminService::Admitted> AdminService::Admit(
+    const grpc::CallbackServerContext& context, Method method, const Request& request,
+    Check check) const {
+  const absl::StatusOr<Caller> caller = access_->Admit(context, Name(method));
+  if (!caller.ok()) {
+    Audit({"", context.peer()}, Name(method), KeyView{"", ""}, "", "", caller.status());
+    return caller.status();
+  }
+  const absl::StatusOr<KeyView> key = check(request.service(), request.operation());
+  if (!key.ok()) return key.status();
+  Actor actor{std::string(caller->name()), context.peer()};
+  if (const absl::Status status = caller->CheckService(key->service); !status.ok()) {
+    Audit(actor, Name(method), *key, "", "", status);
+    return status;
+  }
+  return Admitted{std::move(actor), *key};
+}
+
 // ---------------------------------------------------------------------------------------------
 // Policies
 
@@ -31,8 +51,10 @@ grpc::ServerUnaryReactor* AdminService::SetPolicy(grpc::CallbackServerContext* c
                                                   const v1::SetPolicyRequest* request,
                                                   v1::PolicyEntry* response) {
   const RpcMetrics::Call call(metrics_, Method::kSetPolicy);
-  const absl::StatusOr<KeyView> key = PolicyKeyFrom(*request);
-  if (!key.ok()) return FinishNow(context, call, key.status());
+  const absl::StatusOr<Admitted> admitted =
+      Admit(*context, call.method(), *request, CheckPolicyKey);
+  if (!admitted.ok()) return FinishNow(context, call, admitted.status());
+  const KeyView& key = admitted->key;
   if (!request->has_policy()) {
     return FinishNow(context, call,
                      absl::InvalidArgumentError(
@@ -42,11 +64,11 @@ grpc::ServerUnaryReactor* AdminService::SetPolicy(grpc::CallbackServerContext* c
   if (!policy.ok()) return FinishNow(context, call, policy.status());
 
   const Instant now = clock_->Now();
-  ToProto(OperatorPolicy{Key(*key), std::make_shared<const Policy>(*policy), now.wall,
+  ToProto(OperatorPolicy{Key(key), std::make_shared<const Policy>(*policy), now.wall,
                          PolicyOrigin::kApi},
           response);
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  operations_->SetPolicy(Key(*key), *policy, now, FinishLater(reactor, call));
+  operations_->SetPolicy(admitted->actor, Key(key), *policy, now, FinishLater(reactor, call));
   return reactor;
 }
 
@@ -54,10 +76,12 @@ grpc::ServerUnaryReactor* AdminService::DeletePolicy(grpc::CallbackServerContext
                                                      const v1::DeletePolicyRequest* request,
                                                      google::protobuf::Empty*) {
   const RpcMetrics::Call call(metrics_, Method::kDeletePolicy);
-  const absl::StatusOr<KeyView> key = PolicyKeyFrom(*request);
-  if (!key.ok()) return FinishNow(context, call, key.status());
+  const absl::StatusOr<Admitted> admitted =
+      Admit(*context, call.method(), *request, CheckPolicyKey);
+  if (!admitted.ok()) return FinishNow(context, call, admitted.status());
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  operations_->DeletePolicy(*key, clock_->Now(), FinishLater(reactor, call));
+  operations_->DeletePolicy(admitted->actor, admitted->key, clock_->Now(),
+                            FinishLater(reactor, call));
   return reactor;
 }
 
@@ -65,8 +89,10 @@ grpc::ServerUnaryReactor* AdminService::ListPolicies(grpc::CallbackServerContext
                                                      const v1::ListPoliciesRequest*,
                                                      v1::ListPoliciesResponse* response) {
   const RpcMetrics::Call call(metrics_, Method::kListPolicies);
+  const absl::StatusOr<Caller> caller = access_->Admit(*context, Name(call.method()));
+  if (!caller.ok()) return FinishNow(context, call, caller.status());
   for (const OperatorPolicy& policy : registry_->Policies()) {
-    ToProto(policy, response->add_policies());
+    if (caller->MayName(policy.key.service)) ToProto(policy, response->add_policies());
   }
   return FinishNow(context, call, absl::OkStatus());
 }
@@ -79,54 +105,73 @@ grpc::ServerUnaryReactor* AdminService::AnswerStats(grpc::CallbackServerContext*
                                                     Method method, const Request& request,
                                                     v1::CircuitStats* response, Act act) {
   const RpcMetrics::Call call(metrics_, method);
-  const absl::StatusOr<KeyView> key = KeyFrom(request);
-  if (!key.ok()) return FinishNow(context, call, key.status());
+  const absl::StatusOr<Admitted> admitted = Admit(*context, method, request, CheckKey);
+  if (!admitted.ok()) return FinishNow(context, call, admitted.status());
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  act(*key, clock_->Now(), [reactor, call, response](const absl::StatusOr<BreakerStats>& stats) {
-    if (stats.ok()) ToProto(*stats, response);
-    Finish(reactor, call, stats.status());
-  });
+  act(admitted->actor, admitted->key, clock_->Now(),
+      [reactor, call, response](const absl::StatusOr<BreakerStats>& stats) {
+        if (stats.ok()) ToProto(*stats, response);
+        Finish(reactor, call, stats.status());
+      });
   return reactor;
 }
 
 grpc::ServerUnaryReactor* AdminService::SetOverride(grpc::CallbackServerContext* context,
                                                     const v1::SetOverrideRequest* request,
                                                     v1::CircuitStats* response) {
-  return AnswerStats(context, Method::kSetOverride, *request, response,
-                     [&](const KeyView& key, Instant now, Operations::Answer answer) {
-                       const absl::StatusOr<Override> override = OverrideFrom(*request, now.wall);
-                       if (!override.ok()) return std::move(answer)(override.status());
-                       operations_->SetOverride(key, *override, now, std::move(answer));
-                     });
+  return AnswerStats(
+      context, Method::kSetOverride, *request, response,
+      [&](const Actor& actor, const KeyView& key, Instant now, Operations::Answer answer) {
+        absl::StatusOr<Override> override = OverrideFrom(*request, now.wall);
+        if (!override.ok()) return std::move(answer)(override.status());
+        if (override->actor.empty()) override->actor = actor.who;
+        operations_->SetOverride(actor, key, *override, now, std::move(answer));
+      });
 }
 
 grpc::ServerUnaryReactor* AdminService::ClearOverride(grpc::CallbackServerContext* context,
                                                       const v1::ClearOverrideRequest* request,
                                                       v1::CircuitStats* response) {
-  return AnswerStats(context, Method::kClearOverride, *request, response,
-                     [&](const KeyView& key, Instant now, Operations::Answer answer) {
-                       operations_->ClearOverride(key, now, std::move(answer));
-                     });
+  return AnswerStats(
+      context, Method::kClearOverride, *request, response,
+      [&](const Actor& actor, const KeyView& key, Instant now, Operations::Answer answer) {
+        operations_->ClearOverride(actor, key, now, std::move(answer));
+      });
 }
 
 grpc::ServerUnaryReactor* AdminService::Reset(grpc::CallbackServerContext* context,
                                               const v1::ResetRequest* request,
                                               v1::CircuitStats* response) {
-  return AnswerStats(context, Method::kReset, *request, response,
-                     [&](const KeyView& key, Instant now, Operations::Answer answer) {
-                       operations_->Reset(key, now, std::move(answer));
-                     });
+  return AnswerStats(
+      context, Method::kReset, *request, response,
+      [&](const Actor& actor, const KeyView& key, Instant now, Operations::Answer answer) {
+        operations_->Reset(actor, key, now, std::move(answer));
+      });
 }
 
 grpc::ServerUnaryReactor* AdminService::Delete(grpc::CallbackServerContext* context,
                                                const v1::DeleteRequest* request,
                                                google::protobuf::Empty*) {
   const RpcMetrics::Call call(metrics_, Method::kDelete);
-  const absl::StatusOr<KeyView> key = KeyFrom(*request);
-  if (!key.ok()) return FinishNow(context, call, key.status());
+  const absl::StatusOr<Admitted> admitted = Admit(*context, call.method(), *request, CheckKey);
+  if (!admitted.ok()) return FinishNow(context, call, admitted.status());
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  operations_->Delete(*key, FinishLater(reactor, call));
+  operations_->Delete(admitted->actor, admitted->key, clock_->Now(), FinishLater(reactor, call));
   return reactor;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Backups
+
+grpc::ServerWriteReactor<v1::BackupChunk>* AdminService::Backup(
+    grpc::CallbackServerContext* context, const v1::BackupRequest*) {
+  constexpr char kRpc[] = "Backup";
+  const absl::StatusOr<Caller> caller = access_->Admit(*context, kRpc);
+  // A backup is of every service.
+  const absl::Status admitted = caller.ok() ? caller->CheckService("*") : caller.status();
+  Audit({caller.ok() ? std::string(caller->name()) : "", context->peer()}, kRpc, KeyView{"*", "*"},
+        "", "", admitted);
+  return admitted.ok() ? BackupReactor::Start(backups_) : BackupReactor::Refuse(admitted);
 }
 
 }  // namespace breaker::server

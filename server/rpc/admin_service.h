@@ -7,6 +7,8 @@
 #include "server/engine/clock.h"
 #include "server/engine/registry.h"
 #include "server/operations.h"
+#include "server/rpc/access.h"
+#include "server/rpc/backups.h"
 #include "server/rpc/rpc_metrics.h"
 
 namespace breaker::server {
@@ -15,8 +17,14 @@ namespace breaker::server {
 class AdminService : public v1::BreakerAdmin::CallbackService {
  public:
   // None is owned; all must outlive the server.
-  AdminService(Registry* registry, Operations* operations, RpcMetrics* metrics, const Clock* clock)
-      : registry_(registry), operations_(operations), metrics_(metrics), clock_(clock) {}
+  AdminService(const Access* access, Registry* registry, Operations* operations, Backups* backups,
+               RpcMetrics* metrics, const Clock* clock)
+      : access_(access),
+        registry_(registry),
+        operations_(operations),
+        backups_(backups),
+        metrics_(metrics),
+        clock_(clock) {}
 
   grpc::ServerUnaryReactor* SetPolicy(grpc::CallbackServerContext* context,
                                       const v1::SetPolicyRequest* request,
@@ -39,16 +47,30 @@ class AdminService : public v1::BreakerAdmin::CallbackService {
   grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context,
                                    const v1::DeleteRequest* request,
                                    google::protobuf::Empty* response) override;
+  grpc::ServerWriteReactor<v1::BackupChunk>* Backup(grpc::CallbackServerContext* context,
+                                                    const v1::BackupRequest* request) override;
 
  private:
-  // Runs act(key, now, answer) on the breaker that the request names, and answers its stats.
+  // Who asks, and of what, if both are right; borrows from the request. `check` is CheckKey or
+  // CheckPolicyKey. Those who may not are in the audit log.
+  struct Admitted {
+    Actor actor;
+    KeyView key;
+  };
+  template <typename Request, typename Check>
+  absl::StatusOr<Admitted> Admit(const grpc::CallbackServerContext& context, Method method,
+                                 const Request& request, Check check) const;
+
+  // Runs act(actor, key, now, answer) on the breaker that the request names, and answers its stats.
   template <typename Request, typename Act>
   grpc::ServerUnaryReactor* AnswerStats(grpc::CallbackServerContext* context, Method method,
                                         const Request& request, v1::CircuitStats* response,
                                         Act act);
 
+  const Access* const access_;
   Registry* const registry_;
   Operations* const operations_;
+  Backups* const backups_;
   RpcMetrics* const metrics_;
   const Clock* const clock_;
 };

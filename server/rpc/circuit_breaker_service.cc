@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -9,7 +10,6 @@
 #include "server/engine/errors.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/grpc_status.h"
-#include "server/rpc/refused_stream.h"
 #include "server/rpc/source.h"
 #include "server/rpc/unary.h"
 #include "server/rpc/validate.h"
@@ -39,14 +39,23 @@ absl::Status CheckListStats(const v1::ListStatsRequest& request) {
   return status;
 }
 
+// The key that a request names, if the caller may.
+template <typename Request>
+absl::StatusOr<KeyView> KeyFrom(const Request& request, const Caller& caller) {
+  const absl::StatusOr<KeyView> key = server::KeyFrom(request);
+  if (!key.ok()) return key;
+  const absl::Status allowed = caller.CheckService(key->service);
+  return allowed.ok() ? key : allowed;
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerContext* context,
                                                          const v1::AcquireRequest* request,
                                                          v1::AcquireResponse* response) {
-  return RunUnary(context, publisher_, {metrics_, Method::kAcquire},
-                  [&](Changes* changes) -> absl::Status {
-                    const absl::StatusOr<KeyView> key = KeyFrom(*request);
+  return RunUnary(context, access_, publisher_, {metrics_, Method::kAcquire},
+                  [&](const Caller& caller, Changes* changes) -> absl::Status {
+                    const absl::StatusOr<KeyView> key = KeyFrom(*request, caller);
                     if (!key.ok()) return key.status();
                     const HashedKey hashed = registry_->Prefetch(*key);
                     if (absl::Status status = CheckWorkerId(request->worker_id()); !status.ok())
@@ -57,10 +66,11 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerCon
                       if (!brought.ok()) return brought.status();
                       policy = *std::move(brought);
                     }
-                    const RpcCaller caller(context, request->worker_id());
+                    const RpcCreator creator(context, caller, request->worker_id());
+                    std::string worker;
                     const absl::StatusOr<Decision> decision = registry_->Acquire(
-                        hashed, request->worker_id(), policy.has_value() ? &*policy : nullptr,
-                        clock_->Now(), changes, &caller);
+                        hashed, caller.WorkerName(request->worker_id(), &worker),
+                        policy.has_value() ? &*policy : nullptr, clock_->Now(), changes, &creator);
                     if (!decision.ok()) return decision.status();
                     ToProto(*decision, response);
                     return absl::OkStatus();
@@ -70,16 +80,19 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Acquire(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* CircuitBreakerService::Report(grpc::CallbackServerContext* context,
                                                         const v1::ReportRequest* request,
                                                         v1::ReportResponse* response) {
-  return RunUnary(context, publisher_, {metrics_, Method::kReport},
-                  [&](Changes* changes) -> absl::Status {
-                    const absl::StatusOr<KeyView> key = KeyFrom(*request);
+  return RunUnary(context, access_, publisher_, {metrics_, Method::kReport},
+                  [&](const Caller& caller, Changes* changes) -> absl::Status {
+                    const absl::StatusOr<KeyView> key = KeyFrom(*request, caller);
                     if (!key.ok()) return key.status();
                     const HashedKey hashed = registry_->Prefetch(*key);
-                    const absl::StatusOr<CallReport> report = CallReportFrom(*request);
+                    absl::StatusOr<CallReport> report = CallReportFrom(*request);
                     if (!report.ok()) return report.status();
-                    const RpcCaller caller(context, request->worker_id());
+                    const RpcCreator creator(context, caller, request->worker_id());
+                    std::string worker;
+                    report->worker_id = caller.WorkerName(report->worker_id, &worker);
+                    report->quorum_share = caller.quorum_share();
                     const absl::StatusOr<ReportResult> result =
-                        registry_->Report(hashed, *report, clock_->Now(), changes, &caller);
+                        registry_->Report(hashed, *report, clock_->Now(), changes, &creator);
                     if (!result.ok()) return result.status();
                     ToProto(*result, response);
                     return absl::OkStatus();
@@ -89,32 +102,42 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Report(grpc::CallbackServerCont
 grpc::ServerUnaryReactor* CircuitBreakerService::ReportBatch(grpc::CallbackServerContext* context,
                                                              const v1::ReportBatchRequest* request,
                                                              v1::ReportBatchResponse* response) {
-  return RunUnary(context, publisher_, {metrics_, Method::kReportBatch},
-                  [&](Changes* changes) -> absl::Status {
-                    const absl::StatusOr<OutcomeBatch> batch = OutcomeBatchFrom(*request);
-                    if (!batch.ok()) return batch.status();
-                    metrics_->BatchHas(batch->runs.size());
-                    const RpcCaller caller(context, request->worker_id());
-                    ToProto(registry_->ReportBatch(batch->session, batch->sequence, batch->runs,
-                                                   clock_->Now(), changes, &caller),
-                            response);
-                    return absl::OkStatus();
-                  });
+  return RunUnary(
+      context, access_, publisher_, {metrics_, Method::kReportBatch},
+      [&](const Caller& caller, Changes* changes) -> absl::Status {
+        std::string worker;
+        const absl::StatusOr<OutcomeBatch> batch = OutcomeBatchFrom(
+            *request, caller.WorkerName(request->worker_id(), &worker), caller.quorum_share());
+        if (!batch.ok()) return batch.status();
+        for (const KeyedRun& run : batch->runs) {
+          if (absl::Status status = caller.CheckService(run.key.view.service); !status.ok())
+            return status;
+        }
+        metrics_->BatchHas(batch->runs.size());
+        const RpcCreator creator(context, caller, request->worker_id());
+        ToProto(registry_->ReportBatch(batch->session, batch->sequence, batch->runs, clock_->Now(),
+                                       changes, &creator),
+                response);
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* CircuitBreakerService::Watch(
     grpc::CallbackServerContext* context) {
+  absl::StatusOr<Caller> caller = access_->Admit(*context, "Watch");
+  if (!caller.ok()) return RefuseWatch(ToGrpcStatus(caller.status()));
   absl::StatusOr<WatchSlots::Slot> slot = watch_slots_->Take(context->peer());
-  if (!slot.ok()) return new RefusedStream(ToGrpcStatus(slot.status()));
-  return WatchReactor::Start({registry_, publisher_, hub_, clock_}, context, *std::move(slot));
+  if (!slot.ok()) return RefuseWatch(ToGrpcStatus(slot.status()));
+  return WatchReactor::Start({registry_, publisher_, hub_, clock_}, context, *std::move(caller),
+                             *std::move(slot));
 }
 
 grpc::ServerUnaryReactor* CircuitBreakerService::GetStats(grpc::CallbackServerContext* context,
                                                           const v1::GetStatsRequest* request,
                                                           v1::CircuitStats* response) {
-  return RunUnary(context, publisher_, {metrics_, Method::kGetStats},
-                  [&](Changes* changes) -> absl::Status {
-                    const absl::StatusOr<KeyView> key = KeyFrom(*request);
+  return RunUnary(context, access_, publisher_, {metrics_, Method::kGetStats},
+                  [&](const Caller& caller, Changes* changes) -> absl::Status {
+                    const absl::StatusOr<KeyView> key = KeyFrom(*request, caller);
                     if (!key.ok()) return key.status();
                     const absl::StatusOr<BreakerStats> stats =
                         registry_->GetStats(*key, clock_->Now(), changes);
@@ -128,13 +151,19 @@ grpc::ServerUnaryReactor* CircuitBreakerService::ListStats(grpc::CallbackServerC
                                                            const v1::ListStatsRequest* request,
                                                            v1::ListStatsResponse* response) {
   return RunUnary(
-      context, publisher_, {metrics_, Method::kListStats}, [&](Changes* changes) -> absl::Status {
-        if (absl::Status status = CheckListStats(*request); !status.ok()) return status;
+      context, access_, publisher_, {metrics_, Method::kListStats},
+      [&](const Caller& caller, Changes* changes) -> absl::Status {
+        absl::Status status = CheckListStats(*request);
+        if (status.ok() && !request->service().empty()) {
+          status = caller.CheckService(request->service());
+        }
+        if (!status.ok()) return status;
         const absl::StatusOr<std::optional<Key>> start = PageStartFrom(request->page_token());
         if (!start.ok()) return start.status();
         const auto& states = request->states();
-        const auto wanted = [&states](State state) {
-          return states.empty() || std::count(states.begin(), states.end(), ToProto(state)) > 0;
+        const auto wanted = [&](const Key& key, State state) {
+          return caller.MayName(key.service) &&
+                 (states.empty() || std::count(states.begin(), states.end(), ToProto(state)) > 0);
         };
         const size_t count = request->page_size() == 0 ? kDefaultPageSize : request->page_size();
         Registry::Page page =

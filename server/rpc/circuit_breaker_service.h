@@ -7,6 +7,7 @@
 #include "server/engine/clock.h"
 #include "server/engine/registry.h"
 #include "server/publisher.h"
+#include "server/rpc/access.h"
 #include "server/rpc/arena_allocator.h"
 #include "server/rpc/rpc_metrics.h"
 #include "server/rpc/watch_hub.h"
@@ -27,9 +28,11 @@ using RawWatchService = v1::CircuitBreaker::WithRawCallbackMethod_Watch<
 class CircuitBreakerService : public RawWatchService {
  public:
   // None is owned; all must outlive the server.
-  CircuitBreakerService(Registry* registry, Publisher* publisher, WatchHub* hub,
-                        WatchSlots* watch_slots, RpcMetrics* metrics, const Clock* clock)
-      : registry_(registry),
+  CircuitBreakerService(const Access* access, Registry* registry, Publisher* publisher,
+                        WatchHub* hub, WatchSlots* watch_slots, RpcMetrics* metrics,
+                        const Clock* clock)
+      : access_(access),
+        registry_(registry),
         publisher_(publisher),
         hub_(hub),
         watch_slots_(watch_slots),
@@ -59,6 +62,7 @@ class CircuitBreakerService : public RawWatchService {
  private:
   ArenaAllocator<v1::ReportBatchRequest, v1::ReportBatchResponse> batch_messages_;
 
+  const Access* const access_;
   Registry* const registry_;
   Publisher* const publisher_;
   WatchHub* const hub_;

@@ -41,13 +41,6 @@ absl::StatusOr<absl::Duration> DurationFrom(absl::string_view field,
   return absl::Seconds(d.seconds()) + absl::Nanoseconds(d.nanos());
 }
 
-void SetTimestamp(WallTime from, google::protobuf::Timestamp* to) {
-  absl::Duration since_epoch = from - WallTime();
-  to->set_seconds(absl::ToInt64Seconds(absl::Floor(since_epoch, absl::Seconds(1))));
-  to->set_nanos(
-      static_cast<int32_t>(absl::ToInt64Nanoseconds(since_epoch - absl::Seconds(to->seconds()))));
-}
-
 void ToProto(const Transition& transition, v1::Transition* proto) {
   proto->set_from(ToProto(transition.from));
   proto->set_to(ToProto(transition.to));
@@ -94,6 +87,13 @@ absl::Status CheckRun(const v1::OutcomeRun& run) {
 }
 
 }  // namespace
+
+void SetTimestamp(WallTime from, google::protobuf::Timestamp* to) {
+  absl::Duration since_epoch = from - WallTime();
+  to->set_seconds(absl::ToInt64Seconds(absl::Floor(since_epoch, absl::Seconds(1))));
+  to->set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(since_epoch - absl::Seconds(to->seconds()))));
+}
 
 void SetDuration(absl::Duration from, google::protobuf::Duration* to) {
   to->set_seconds(absl::IDivDuration(from, absl::Seconds(1), &from));
@@ -228,7 +228,8 @@ absl::StatusOr<CallReport> CallReportFrom(const v1::ReportRequest& request) {
                     .error = CutUtf8(request.error(), kMaxErrorLabelBytes)};
 }
 
-absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& request) {
+absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& request,
+                                              absl::string_view worker, uint32_t quorum_share) {
   absl::Status status = CheckWorkerId(request.worker_id());
   if (request.session_id() == 0) {
     status.Update(errors::InvalidField("session_id", "0", "a random number other than 0"));
@@ -245,7 +246,7 @@ absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& requ
   if (!status.ok()) return status;
 
   OutcomeBatch batch;
-  batch.session = SessionName(request.worker_id(), request.session_id());
+  batch.session = SessionName(worker, request.session_id());
   batch.sequence = request.sequence();
   batch.runs.reserve(count);
   for (const v1::OutcomeRun& run : request.outcomes()) {
@@ -255,13 +256,14 @@ absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& requ
     }
     batch.runs.push_back(
         {KeyView{run.service(), run.operation()},
-         OutcomeRun{.worker_id = request.worker_id(),
+         OutcomeRun{.worker_id = worker,
                     .generation = run.generation(),
                     .outcome = static_cast<Outcome>(run.outcome()),
                     .count = run.count(),
                     .slow_count = run.slow_count(),
                     .error = CutUtf8(run.error(), kMaxErrorLabelBytes),
-                    .run = {batch.session, BatchPosition(batch.sequence, number + 1)}}});
+                    .run = {batch.session, BatchPosition(batch.sequence, number + 1)},
+                    .quorum_share = quorum_share}});
   }
   return batch;
 }

@@ -37,16 +37,18 @@ absl::StatusOr<Override> OverrideFrom(const v1::SetOverrideRequest& request, Wal
 // Fields that are not set take the built-in defaults.
 absl::StatusOr<Policy> PolicyFrom(const v1::Policy& policy);
 
-// Borrows from the request.
+// Borrows from the request, and the worker_id is the request's.
 absl::StatusOr<CallReport> CallReportFrom(const v1::ReportRequest& request);
 
-// All runs of a batch, and what they are part of. Borrows from the request.
+// All runs of a batch, and what they are part of.
 struct OutcomeBatch {
   uint64_t session = 0;
   uint64_t sequence = 0;
   std::vector<KeyedRun> runs;
 };
-absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& request);
+// Borrows from the request and from `worker`, the name that the engine knows its worker_id by.
+absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& request,
+                                              absl::string_view worker, uint32_t quorum_share);
 
 // What a page of ListStats starts after; nullopt = at the beginning.
 absl::StatusOr<std::optional<Key>> PageStartFrom(absl::string_view page_token);
@@ -61,6 +63,7 @@ void ToProto(const OperatorPolicy& policy, v1::PolicyEntry* proto);
 void ToProto(const Key& key, const BreakerView& view, const std::optional<Transition>& transition,
              v1::CircuitUpdate* proto);
 void SetDuration(absl::Duration from, google::protobuf::Duration* to);
+void SetTimestamp(WallTime from, google::protobuf::Timestamp* to);
 
 inline v1::CircuitState ToProto(State state) { return static_cast<v1::CircuitState>(state); }
 

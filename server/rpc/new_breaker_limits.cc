@@ -23,16 +23,16 @@ NewBreakerLimits::NewBreakerLimits(const Options& options, LimitRefusals* refusa
       others_{static_cast<double>(options.per_minute), MonotonicTime()},
       accounts_(1) {}
 
-absl::StatusOr<Account> NewBreakerLimits::Admit(const Caller& caller, const KeyView& key,
+absl::StatusOr<Account> NewBreakerLimits::Admit(const Creator& creator, const KeyView& key,
                                                 size_t free, Instant now) {
-  const std::string source = caller.source();
+  const std::string source = creator.source();
   size_t has;
   {
     MutexLock lock(&mu_);
     const auto known = account_of_.find(source);
     has = known == account_of_.end() ? 0 : accounts_[known->second].breakers;
     if (has < free) {
-      if (Spend(source, caller.worker_id(), now.mono)) {
+      if (Spend(source, creator.worker_id(), now.mono)) {
         const Account account = AccountOf(source);
         ++accounts_[account].breakers;
         return account;
@@ -49,7 +49,7 @@ absl::StatusOr<Account> NewBreakerLimits::Admit(const Caller& caller, const KeyV
   }
   return refusals_->Refuse(
       Limit::kNewBreakersPerMinute,
-      absl::StrCat(CannotCreate(key), "worker \"", caller.worker_id(), "\" has created ",
+      absl::StrCat(CannotCreate(key), "worker \"", creator.worker_id(), "\" has created ",
                    options_.per_minute,
                    " within a minute, which is --max_new_breakers_per_minute"));
 }

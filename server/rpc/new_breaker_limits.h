@@ -39,7 +39,7 @@ class NewBreakerLimits : public Admission {
   // `refusals` is not owned and must outlive this.
   NewBreakerLimits(const Options& options, LimitRefusals* refusals);
 
-  absl::StatusOr<Account> Admit(const Caller& caller, const KeyView& key, size_t free,
+  absl::StatusOr<Account> Admit(const Creator& creator, const KeyView& key, size_t free,
                                 Instant now) override ABSL_LOCKS_EXCLUDED(mu_);
   void Gone(Account account) override ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -14,7 +14,7 @@
 
 namespace breaker::server {
 
-// The rpcs that are measured: all but Watch, which lasts.
+// The rpcs that are measured: all but Watch and Backup, which last.
 enum class Method {
   kAcquire,
   kReport,
@@ -48,6 +48,7 @@ class RpcMetrics {
    public:
     Call(RpcMetrics* metrics, Method method)
         : metrics_(metrics), method_(method), began_(metrics->clock_->Now().mono) {}
+    Method method() const { return method_; }
     // To be called once, right before the call is finished.
     void Ends(const grpc::Status& status) const;
 

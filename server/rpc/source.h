@@ -7,6 +7,7 @@
 
 #include "absl/strings/string_view.h"
 #include "server/engine/admission.h"
+#include "server/rpc/access.h"
 
 namespace breaker::server {
 
@@ -15,22 +16,24 @@ namespace breaker::server {
 std::string HostOfPeer(absl::string_view peer);
 
 // Who is behind a call, for limits: what a client cannot choose freely, as it can its worker_id.
-// Nothing else in the daemon decides this.
-inline std::string SourceOf(const grpc::CallbackServerContext& context) {
-  return HostOfPeer(context.peer());
+// The identity, where one is asked for; else the host. Nothing else in the daemon decides this.
+inline std::string SourceOf(const grpc::CallbackServerContext& context, const Caller& caller) {
+  return caller.name().empty() ? HostOfPeer(context.peer()) : std::string(caller.name());
 }
 
-// Who makes an rpc. Borrows both; costs nothing until it is asked.
-class RpcCaller : public Caller {
+// Who makes an rpc. Borrows all; costs nothing until it is asked.
+class RpcCreator : public Creator {
  public:
-  RpcCaller(const grpc::CallbackServerContext* context, absl::string_view worker_id)
-      : context_(context), worker_id_(worker_id) {}
+  RpcCreator(const grpc::CallbackServerContext* context, const Caller& caller,
+             absl::string_view worker_id)
+      : context_(context), caller_(&caller), worker_id_(worker_id) {}
 
   absl::string_view worker_id() const override { return worker_id_; }
-  std::string source() const override { return SourceOf(*context_); }
+  std::string source() const override { return SourceOf(*context_, *caller_); }
 
  private:
   const grpc::CallbackServerContext* context_;
+  const Caller* caller_;
   absl::string_view worker_id_;
 };
 

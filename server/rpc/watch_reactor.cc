@@ -24,10 +24,10 @@ grpc::Slice EncodeHeartbeat(absl::Duration interval) {
 }  // namespace
 
 WatchReactor* WatchReactor::Start(const Environment& environment,
-                                  const grpc::CallbackServerContext* context,
+                                  const grpc::CallbackServerContext* context, Caller caller,
                                   WatchSlots::Slot slot) {
   const std::shared_ptr<WatchReactor> reactor(
-      new WatchReactor(environment, context, std::move(slot)));
+      new WatchReactor(environment, context, std::move(caller), std::move(slot)));
   reactor->self_ = reactor;
   if (!environment.hub->Join(reactor)) {
     reactor->Close();
@@ -42,8 +42,10 @@ WatchReactor* WatchReactor::Start(const Environment& environment,
 }
 
 WatchReactor::WatchReactor(const Environment& environment,
-                           const grpc::CallbackServerContext* context, WatchSlots::Slot slot)
+                           const grpc::CallbackServerContext* context, Caller caller,
+                           WatchSlots::Slot slot)
     : environment_(environment),
+      caller_(std::move(caller)),
       heartbeat_(EncodeHeartbeat(environment.hub->heartbeat())),
       context_(context),
       slot_(std::move(slot)) {}
@@ -69,7 +71,9 @@ absl::Status WatchReactor::Handle(const v1::WatchRequest& request) {
   if (absl::Status status = CheckWorkerId(request.worker_id()); !status.ok()) return status;
   if (!worker_id_.has_value()) {
     worker_id_ = request.worker_id();
-    environment_.registry->WorkerJoined(*worker_id_);
+    std::string storage;
+    worker_name_ = std::string(caller_.WorkerName(*worker_id_, &storage));
+    if (!caller_.is_viewer()) environment_.registry->WorkerJoined(worker_name_);
   } else if (!request.worker_id().empty() && request.worker_id() != *worker_id_) {
     return errors::InvalidField("worker_id", absl::StrCat("\"", request.worker_id(), "\""),
                                 absl::StrCat("\"", *worker_id_, "\", which the stream began with"));
@@ -92,6 +96,8 @@ absl::Status WatchReactor::Handle(const v1::WatchRequest& request) {
 absl::Status WatchReactor::Subscribe(const v1::Subscription& subscription) {
   const absl::StatusOr<KeyView> key = KeyFrom(subscription);
   if (!key.ok()) return key.status();
+  if (absl::Status status = caller_.CheckService(key->service); !status.ok()) return status;
+  if (caller_.is_viewer()) return FollowOnly(*key);
   std::optional<Policy> policy;
   if (subscription.has_policy()) {
     absl::StatusOr<Policy> brought = PolicyFrom(subscription.policy());
@@ -99,11 +105,24 @@ absl::Status WatchReactor::Subscribe(const v1::Subscription& subscription) {
     policy = *std::move(brought);
   }
   Changes changes;
-  const RpcCaller caller(context_, *worker_id_);
+  const RpcCreator creator(context_, caller_, *worker_id_);
   absl::Status status = environment_.hub->Follow(this, Key(*key), [&] {
     return environment_.registry->Subscribe(*key, policy.has_value() ? &*policy : nullptr,
-                                            environment_.clock->Now(), &changes, &caller);
+                                            environment_.clock->Now(), &changes, &creator);
   });
+  Publish(std::move(changes));
+  return status;
+}
+
+absl::Status WatchReactor::FollowOnly(const KeyView& key) {
+  Changes changes;
+  absl::Status status =
+      environment_.hub->Follow(this, Key(key), [&]() -> absl::StatusOr<BreakerView> {
+        std::optional<BreakerView> view =
+            environment_.registry->View(key, environment_.clock->Now(), &changes);
+        if (!view.has_value()) return errors::NoSuchBreaker(key);
+        return *std::move(view);
+      });
   Publish(std::move(changes));
   return status;
 }
@@ -124,6 +143,7 @@ void WatchReactor::ReadPage() {
   Changes changes;
   const Instant now = environment_.clock->Now();
   for (const Key& key : keys) {
+    if (!caller_.MayName(key.service)) continue;
     const std::optional<BreakerView> view = environment_.registry->View(key, now, &changes);
     if (view.has_value()) Offer(EncodeUpdate(key, *view));
   }
@@ -138,6 +158,7 @@ void WatchReactor::Publish(Changes changes) {
 // What the worker is told
 
 void WatchReactor::Offer(WatchUpdatePtr update) {
+  if (!caller_.MayName(update->key.service)) return;  // it follows all breakers
   MutexLock lock(&mu_);
   if (ended_) return;
   if (!is_sending_ && waiting_.empty()) {
@@ -151,6 +172,10 @@ void WatchReactor::Offer(WatchUpdatePtr update) {
 }
 
 void WatchReactor::Tick(MonotonicTime now) {
+  if (caller_.revoked()) {
+    return End(grpc::Status(grpc::StatusCode::UNAUTHENTICATED,
+                            "who calls is not known any more, or has other rights now"));
+  }
   MutexLock lock(&mu_);
   // A tick comes eight times an interval: the next one would be too late for the last eighth.
   const absl::Duration patience = environment_.hub->heartbeat() * 3 / 4;
@@ -209,13 +234,28 @@ void WatchReactor::End(const grpc::Status& status) {
 
 void WatchReactor::OnDone() {
   environment_.hub->Leave(this);
-  if (worker_id_.has_value()) {
+  if (worker_id_.has_value() && !caller_.is_viewer()) {
     Changes changes;
-    environment_.registry->WorkerLeft(*worker_id_, environment_.clock->Now(), &changes);
+    environment_.registry->WorkerLeft(worker_name_, environment_.clock->Now(), &changes);
     Publish(std::move(changes));
   }
   const WatchSlots::Slot slot = std::move(slot_);
   const std::shared_ptr<WatchReactor> last = std::move(self_);
+}
+
+namespace {
+
+class RefusedWatch : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  explicit RefusedWatch(const grpc::Status& status) { Finish(status); }
+  void OnDone() override { delete this; }
+};
+
+}  // namespace
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* RefuseWatch(
+    const grpc::Status& status) {
+  return new RefusedWatch(status);
 }
 
 }  // namespace breaker::server

@@ -19,6 +19,7 @@
 #include "server/engine/mutex.h"
 #include "server/engine/registry.h"
 #include "server/publisher.h"
+#include "server/rpc/access.h"
 #include "server/rpc/watch_hub.h"
 #include "server/rpc/watch_slots.h"
 
@@ -45,7 +46,8 @@ class WatchReactor : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
 
   // For gRPC, which then owns it, in effect. `context` is gRPC's, of the stream.
   static WatchReactor* Start(const Environment& environment,
-                             const grpc::CallbackServerContext* context, WatchSlots::Slot slot);
+                             const grpc::CallbackServerContext* context, Caller caller,
+                             WatchSlots::Slot slot);
 
   void Offer(WatchUpdatePtr update) override ABSL_LOCKS_EXCLUDED(mu_);
   void Tick(MonotonicTime now) override ABSL_LOCKS_EXCLUDED(mu_);
@@ -62,10 +64,12 @@ class WatchReactor : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   static constexpr size_t kKeysAPage = 256;
 
   WatchReactor(const Environment& environment, const grpc::CallbackServerContext* context,
-               WatchSlots::Slot slot);
+               Caller caller, WatchSlots::Slot slot);
 
   absl::Status Handle(const v1::WatchRequest& request);
   absl::Status Subscribe(const v1::Subscription& subscription);
+  // Follows a breaker that is there. NOT_FOUND if it is not.
+  absl::Status FollowOnly(const KeyView& key);
   // Offers what comes next of all breakers, while there is more. Called with nothing else to send.
   void ReadPage() ABSL_LOCKS_EXCLUDED(mu_);
   void Publish(Changes changes);
@@ -76,13 +80,15 @@ class WatchReactor : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
 
   // Constant after construction.
   const Environment environment_;
+  const Caller caller_;
   const grpc::Slice heartbeat_;
   const grpc::CallbackServerContext* const context_;  // until OnDone
 
   // Used by OnReadDone and OnDone alone, which never run at once.
   std::shared_ptr<WatchReactor> self_;  // until OnDone
   grpc::ByteBuffer request_;
-  std::optional<std::string> worker_id_;  // that the hub and the registry know of
+  std::optional<std::string> worker_id_;
+  std::string worker_name_;  // by which the registry knows it; of a viewer it does not
   WatchSlots::Slot slot_;
 
   Mutex mu_;
@@ -96,6 +102,10 @@ class WatchReactor : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   bool reading_all_ ABSL_GUARDED_BY(mu_) = false;
   std::optional<Key> read_up_to_ ABSL_GUARDED_BY(mu_);
 };
+
+// A Watch stream that ends at once with this status. For gRPC.
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* RefuseWatch(
+    const grpc::Status& status);
 
 }  // namespace breaker::server
 

@@ -1,12 +1,7 @@
 #include "server/store/rocksdb_store.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <memory>
@@ -16,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -24,6 +20,7 @@
 #include "rocksdb/env.h"
 #include "rocksdb/options.h"
 #include "rocksdb/table.h"
+#include "rocksdb/utilities/checkpoint.h"
 #include "rocksdb/write_batch.h"
 #include "server/log.h"
 #include "server/store/record_codec.h"
@@ -84,6 +81,8 @@ class Warnings : public rocksdb::Logger {
   void Logv(const char* format, va_list args) override {
     char text[1024];
     vsnprintf(text, sizeof(text), format, args);
+    // Said of every checkpoint, and warns of nothing.
+    if (absl::StrContains(text, "File Deletions")) return;
     Log(LogLevel::kWarning, "rocksdb", {{"message", absl::StripAsciiWhitespace(text)}});
   }
   void LogHeader(const char* /*format*/, va_list /*args*/) override {}
@@ -122,22 +121,46 @@ bool LostCurrent(const std::string& path) {
   return false;
 }
 
+// NOT_FOUND: the database has nothing in it. FAILED_PRECONDITION: it is too new for this build.
+absl::StatusOr<uint32_t> ReadSchema(rocksdb::DB& db, const std::string& path) {
+  std::string bytes;
+  const rocksdb::Status read = db.Get(rocksdb::ReadOptions(), kSchemaKey, &bytes);
+  if (read.IsNotFound()) return absl::NotFoundError(absl::StrCat(path, " has no version"));
+  if (!read.ok()) return FromRocksDb(read);
+  absl::StatusOr<uint32_t> version = DecodeSchema(bytes);
+  if (version.ok() && *version > kSchemaVersion) {
+    return absl::FailedPreconditionError(absl::StrCat(path, " is of version ", *version,
+                                                      "; this build reads version ", kSchemaVersion,
+                                                      " at most"));
+  }
+  return version;
+}
+
+// To read everything once.
+rocksdb::ReadOptions ScanOptions() {
+  rocksdb::ReadOptions options;
+  options.readahead_size = 2 * kMiB;
+  options.fill_cache = false;
+  return options;
+}
+
 }  // namespace
 
 RocksDbStore::RocksDbStore(std::string data_dir, Durability durability, const Clock* clock)
     : data_dir_(std::move(data_dir)),
-      path_(absl::StrCat(data_dir_, "/db")),
+      path_(absl::StrCat(data_dir_, "/", kDatabaseFolder)),
       durability_(durability),
       clock_(clock) {}
 
-RocksDbStore::~RocksDbStore() {
-  db_.reset();
-  if (lock_fd_ >= 0) close(lock_fd_);
-}
+RocksDbStore::~RocksDbStore() = default;
 
 absl::StatusOr<PermitEpoch> RocksDbStore::Open() {
   db_.reset();
-  if (absl::Status locked = LockDataDir(); !locked.ok()) return locked;
+  if (lock_ == nullptr) {
+    absl::StatusOr<std::unique_ptr<DataDirLock>> lock = DataDirLock::Take(data_dir_);
+    if (!lock.ok()) return lock.status();
+    lock_ = *std::move(lock);
+  }
   absl::StatusOr<PermitEpoch> epoch =
       corrupt_ ? absl::DataLossError("corruption was found while loading") : OpenDatabase();
   if (absl::IsDataLoss(epoch.status())) {
@@ -150,31 +173,6 @@ absl::StatusOr<PermitEpoch> RocksDbStore::Open() {
   return epoch;
 }
 
-absl::Status RocksDbStore::LockDataDir() {
-  if (lock_fd_ >= 0) return absl::OkStatus();
-  std::error_code error;
-  std::filesystem::create_directories(data_dir_, error);
-  if (error) {
-    return absl::UnavailableError(absl::StrCat("cannot create ", data_dir_, ": ", error.message()));
-  }
-  const std::string path = absl::StrCat(data_dir_, "/lock");
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) {
-    return absl::UnavailableError(absl::StrCat("cannot open ", path, ": ", strerror(errno)));
-  }
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    const int reason = errno;
-    close(fd);
-    if (reason == EWOULDBLOCK) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(data_dir_, " is in use by another process"));
-    }
-    return absl::UnavailableError(absl::StrCat("cannot lock ", path, ": ", strerror(reason)));
-  }
-  lock_fd_ = fd;
-  return absl::OkStatus();
-}
-
 absl::StatusOr<PermitEpoch> RocksDbStore::OpenDatabase() {
   std::error_code ignored;  // RocksDB will say
   std::filesystem::create_directory(path_, ignored);
@@ -183,23 +181,10 @@ absl::StatusOr<PermitEpoch> RocksDbStore::OpenDatabase() {
   const rocksdb::Status opened = rocksdb::DB::Open(DatabaseOptions(failing_), path_, &db);
   db_.reset(db);
   if (!opened.ok()) return FromRocksDb(opened);
-  if (absl::Status checked = CheckSchema(); !checked.ok()) return checked;
+  const absl::StatusOr<uint32_t> version = ReadSchema(*db_, path_);
+  // NextEpoch writes that of a new one.
+  if (!version.ok() && !absl::IsNotFound(version.status())) return version.status();
   return NextEpoch();
-}
-
-absl::Status RocksDbStore::CheckSchema() {
-  std::string bytes;
-  const rocksdb::Status read = db_->Get(rocksdb::ReadOptions(), kSchemaKey, &bytes);
-  if (read.IsNotFound()) return absl::OkStatus();  // new: NextEpoch writes it
-  if (!read.ok()) return FromRocksDb(read);
-  const absl::StatusOr<uint32_t> version = DecodeSchema(bytes);
-  if (!version.ok()) return version.status();
-  if (*version > kSchemaVersion) {
-    return absl::FailedPreconditionError(absl::StrCat(path_, " is of version ", *version,
-                                                      "; this build reads version ", kSchemaVersion,
-                                                      " at most"));
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<PermitEpoch> RocksDbStore::NextEpoch() {
@@ -244,10 +229,7 @@ absl::Status RocksDbStore::MoveAside(absl::string_view why) {
 
 absl::Status RocksDbStore::Scan(
     char kind, absl::FunctionRef<absl::Status(KeyView, absl::string_view)> record) {
-  rocksdb::ReadOptions options;
-  options.readahead_size = 2 * kMiB;
-  options.fill_cache = false;
-  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options));
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(ScanOptions()));
   const rocksdb::Slice prefix(&kind, 1);
   for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
     const KeyView key = ParseKey(View(it->key()).substr(1));
@@ -312,6 +294,49 @@ absl::Status RocksDbStore::Write(const StoreBatch& batch) {
   failing_ = !written.ok();
   if (failing_) db_.reset();  // nothing is written behind a gap
   return written;
+}
+
+absl::StatusOr<std::unique_ptr<Checkpoint>> RocksDbStore::MakeCheckpoint() {
+  if (db_ == nullptr) return absl::UnavailableError("the store is not open");
+  const std::string path =
+      (std::filesystem::absolute(data_dir_) / kCheckpointFolder).lexically_normal();
+  rocksdb::Checkpoint* maker = nullptr;
+  rocksdb::Status made = rocksdb::Checkpoint::Create(db_.get(), &maker);
+  const std::unique_ptr<rocksdb::Checkpoint> owned(maker);
+  if (made.ok()) made = maker->CreateCheckpoint(path);  // flushes first
+  if (!made.ok()) return FromRocksDb(made);
+  return std::make_unique<Checkpoint>(path);
+}
+
+absl::StatusOr<size_t> CountBreakers(const std::string& path) {
+  rocksdb::DB* opened = nullptr;
+  const rocksdb::Status status =
+      rocksdb::DB::OpenForReadOnly(DatabaseOptions(/*quiet=*/true), path, &opened);
+  const std::unique_ptr<rocksdb::DB> db(opened);
+  if (!status.ok()) return absl::DataLossError(status.ToString());
+  if (const absl::StatusOr<uint32_t> version = ReadSchema(*db, path); !version.ok()) {
+    return absl::IsNotFound(version.status())
+               ? absl::DataLossError(absl::StrCat(path, " is no database of breakerd"))
+               : version.status();
+  }
+  size_t count = 0;
+  const std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(ScanOptions()));
+  const rocksdb::Slice prefix(&kBreaker, 1);
+  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) ++count;
+  if (!it->status().ok()) return FromRocksDb(it->status());
+  return count;
+}
+
+absl::Status ForgetEpoch(const std::string& path) {
+  rocksdb::Options options = DatabaseOptions(/*quiet=*/false);
+  options.create_if_missing = false;
+  rocksdb::DB* opened = nullptr;
+  const rocksdb::Status status = rocksdb::DB::Open(options, path, &opened);
+  const std::unique_ptr<rocksdb::DB> db(opened);
+  if (!status.ok()) return FromRocksDb(status);
+  rocksdb::WriteOptions write;
+  write.sync = true;
+  return FromRocksDb(db->Delete(write, kEpochKey));
 }
 
 }  // namespace breaker::server

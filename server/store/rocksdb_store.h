@@ -1,6 +1,7 @@
 #ifndef BREAKER_STORE_ROCKSDB_STORE_H_
 #define BREAKER_STORE_ROCKSDB_STORE_H_
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -9,6 +10,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/engine/clock.h"
+#include "server/store/checkpoint.h"
+#include "server/store/data_dir_lock.h"
 #include "server/store/state_store.h"
 
 namespace rocksdb {
@@ -54,13 +57,12 @@ class RocksDbStore : public StateStore {
   absl::StatusOr<PermitEpoch> Open() override;
   absl::Status Load(const StoreReader& reader) override;
   absl::Status Write(const StoreBatch& batch) override;
+  // In `<data_dir>/checkpoint`, of which there can be one at a time. Tables are linked, not copied.
+  absl::StatusOr<std::unique_ptr<Checkpoint>> MakeCheckpoint() override;
 
  private:
-  // Keeps other processes out. FAILED_PRECONDITION if one is in.
-  absl::Status LockDataDir();
   // DATA_LOSS if the database is corrupt.
   absl::StatusOr<PermitEpoch> OpenDatabase();
-  absl::Status CheckSchema();
   absl::StatusOr<PermitEpoch> NextEpoch();
   absl::Status MoveAside(absl::string_view why);
   // Calls record(key, value) for all keys of one kind.
@@ -71,11 +73,21 @@ class RocksDbStore : public StateStore {
   const Durability durability_;
   const Clock* const clock_;
 
-  int lock_fd_ = -1;
-  std::unique_ptr<rocksdb::DB> db_;  // null = not open
-  bool corrupt_ = false;             // found by Load
-  bool failing_ = false;             // the last Open or Write failed, and the caller knows
+  std::unique_ptr<DataDirLock> lock_;  // null = not taken yet
+  std::unique_ptr<rocksdb::DB> db_;    // null = not open
+  bool corrupt_ = false;               // found by Load
+  bool failing_ = false;               // the last Open or Write failed, and the caller knows
 };
+
+// Of a database in the folder `path` that nobody has open.
+
+// Reads all of its breakers, and says how many they are. Writes nothing. DATA_LOSS: it is corrupt
+// or no database of ours; FAILED_PRECONDITION: it is too new for this build.
+absl::StatusOr<size_t> CountBreakers(const std::string& path);
+
+// Has the next Open draw another secret for permits: those that any store with this history has
+// given out, or will, are none of its own.
+absl::Status ForgetEpoch(const std::string& path);
 
 }  // namespace breaker::server
 

@@ -2,6 +2,7 @@
 #define BREAKER_STORE_STATE_STORE_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "server/engine/policy.h"
 #include "server/engine/sessions.h"
 #include "server/engine/snapshot.h"
+#include "server/store/checkpoint.h"
 
 namespace breaker::server {
 
@@ -71,6 +73,10 @@ class StateStore {
   // process, however it comes; whether also that of the machine is the implementation's to say.
   // After an error nothing can be written until Open has succeeded again.
   virtual absl::Status Write(const StoreBatch& batch) = 0;
+
+  // Copies all that was written so far. UNAVAILABLE: the store is not open or the disk does not
+  // work now. UNIMPLEMENTED: it is none that is kept in files.
+  virtual absl::StatusOr<std::unique_ptr<Checkpoint>> MakeCheckpoint() = 0;
 };
 
 }  // namespace breaker::server

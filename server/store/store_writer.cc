@@ -49,6 +49,7 @@ void StoreWriter::Stop() {
     late.swap(pending_.waiting);
   }
   Call(std::move(late));
+  Answer(TakeCheckpoints());
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -77,8 +78,31 @@ void StoreWriter::PersistPolicy(const Key& key, std::optional<StoredPolicy> poli
   std::move(done)();
 }
 
+void StoreWriter::MakeCheckpoint(CheckpointDone done) {
+  absl::Status closed;
+  {
+    MutexLock lock(&mu_);
+    closed = Closed();
+    if (closed.ok()) {
+      checkpoints_.push_back(std::move(done));
+      changed_.notify_one();
+      return;
+    }
+  }
+  std::move(done)(closed);
+}
+
+absl::Status StoreWriter::Closed() const {
+  if (closed_) return absl::UnavailableError("breakerd is shutting down");
+  if (stats_.degraded) {
+    return absl::UnavailableError(
+        "the store fails, and what has changed since is in memory alone; see the daemon's log");
+  }
+  return absl::OkStatus();
+}
+
 bool StoreWriter::Queue(Done& done) {
-  if (stats_.degraded || closed_) return false;
+  if (!Closed().ok()) return false;
   pending_.waiting.push_back(std::move(done));
   changed_.notify_one();
   return true;
@@ -110,10 +134,17 @@ void StoreWriter::Run() {
   if (!degraded()) due = due + options_.snapshot_interval;
   for (bool stop = false; !stop;) {
     stop = Wait(due);
+    // What happens from here on need not be in these.
+    std::vector<CheckpointDone> checkpoints = TakeCheckpoints();
     const bool is_due = stop || clock_->Now().mono >= due;
     const bool was_degraded = degraded();
     if (!was_degraded) WritePending();
-    if (is_due) was_degraded ? Recover() : WriteSnapshots();
+    if (was_degraded) {
+      if (is_due) Recover();
+    } else if (is_due || !checkpoints.empty()) {
+      WriteSnapshots();
+    }
+    Answer(std::move(checkpoints));
     if (is_due || degraded() != was_degraded) {
       due =
           clock_->Now().mono + (degraded() ? options_.retry_interval : options_.snapshot_interval);
@@ -123,7 +154,7 @@ void StoreWriter::Run() {
 
 bool StoreWriter::Wait(MonotonicTime due) {
   MutexLock lock(&mu_);
-  while (!stopping_ && pending_.waiting.empty()) {
+  while (!stopping_ && pending_.waiting.empty() && checkpoints_.empty()) {
     const absl::Duration left = due - clock_->Now().mono;
     if (left <= absl::ZeroDuration()) break;
     changed_.wait_for(mu_, absl::ToChronoNanoseconds(left));
@@ -158,6 +189,26 @@ void StoreWriter::WriteSnapshots() {
   }
   Remember(dirty);
   if (!degraded()) WriteSessions(std::move(marks));
+}
+
+std::vector<StoreWriter::CheckpointDone> StoreWriter::TakeCheckpoints() {
+  MutexLock lock(&mu_);
+  return std::exchange(checkpoints_, {});
+}
+
+void StoreWriter::Answer(std::vector<CheckpointDone> checkpoints) {
+  for (CheckpointDone& done : checkpoints) {
+    absl::Status closed;
+    {
+      MutexLock lock(&mu_);
+      closed = Closed();
+    }
+    if (closed.ok()) {
+      std::move(done)(store_->MakeCheckpoint());
+    } else {
+      std::move(done)(closed);
+    }
+  }
 }
 
 void StoreWriter::WriteSessions(std::vector<SessionMark> marks) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "server/engine/mutex.h"
 #include "server/engine/permit_ids.h"
 #include "server/engine/registry.h"
+#include "server/store/checkpoint.h"
 #include "server/store/state_store.h"
 
 namespace breaker::server {
@@ -61,6 +63,7 @@ struct StoreWriterStats {
 class StoreWriter {
  public:
   using Done = absl::AnyInvocable<void() &&>;
+  using CheckpointDone = absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<Checkpoint>>) &&>;
 
   // `store`, `registry` and `clock` are not owned and must outlive the writer. From Start to the
   // end of Stop the store is the writer's alone.
@@ -87,6 +90,11 @@ class StoreWriter {
   // The same for an operator's policy; nullopt erases it.
   void PersistPolicy(const Key& key, std::optional<StoredPolicy> policy, Done done);
 
+  // Calls `done` once, without a lock, with a copy of the store that has everything that happened
+  // before this call, the breakers' counters too: from the writer's thread, or, while the store
+  // fails and after Stop, by this call with UNAVAILABLE.
+  void MakeCheckpoint(CheckpointDone done);
+
   // Writes all that has changed, if the store works (one that does not is given one more try),
   // calls every `done` and ends the thread. Further calls do nothing.
   void Stop();
@@ -105,6 +113,8 @@ class StoreWriter {
 
   // Lets `done` wait; false if nobody is to wait, and then `done` is to be called at once.
   bool Queue(Done& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Why nobody is to wait.
+  absl::Status Closed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Takes what is pending, but no more breakers than `max_breakers`.
   Pending Take(size_t max_breakers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsPending(const Key& breaker) ABSL_LOCKS_EXCLUDED(mu_);
@@ -116,6 +126,8 @@ class StoreWriter {
   bool Wait(MonotonicTime due) ABSL_LOCKS_EXCLUDED(mu_);
   void WritePending() ABSL_LOCKS_EXCLUDED(mu_);
   void WriteSnapshots() ABSL_LOCKS_EXCLUDED(mu_);
+  std::vector<CheckpointDone> TakeCheckpoints() ABSL_LOCKS_EXCLUDED(mu_);
+  void Answer(std::vector<CheckpointDone> checkpoints) ABSL_LOCKS_EXCLUDED(mu_);
   // Once everything that they have touched is stored.
   void WriteSessions(std::vector<SessionMark> marks) ABSL_LOCKS_EXCLUDED(mu_);
   // Writes what was taken; after an error it is pending again.
@@ -148,6 +160,7 @@ class StoreWriter {
   mutable Mutex mu_;
   std::condition_variable_any changed_;
   Pending pending_ ABSL_GUARDED_BY(mu_);
+  std::vector<CheckpointDone> checkpoints_ ABSL_GUARDED_BY(mu_);  // that are waited for
   // All that there are: the registry does not give them out, and another store would need them.
   absl::flat_hash_map<Key, StoredPolicy> policies_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

@@ -231,6 +231,8 @@ TEST_F(OperateTest, BashCompletesCommandsOptionsAndBreakers) {
     return Completed("bash", "source <(breakerctl completion bash);", words, daemon_.target());
   };
   EXPECT_EQ(completed("breakerctl po"), "policy\n");
+  EXPECT_EQ(completed("breakerctl ba"), "backup\n");
+  EXPECT_EQ(completed("breakerctl backup --j"), "--json\n");
   EXPECT_EQ(completed("breakerctl policy e"), "export\n");
   EXPECT_EQ(completed("breakerctl open --t"), "--ttl\n");
   EXPECT_EQ(completed("breakerctl open pay"), "payments/charge\n");
@@ -265,7 +267,7 @@ TEST_F(OperateTest, EveryCommandHasHelpWithAnExample) {
        {Args{"list"}, Args{"stats"}, Args{"watch"}, Args{"open"}, Args{"close"}, Args{"auto"},
         Args{"reset"}, Args{"delete"}, Args{"policy"}, Args{"policy", "list"},
         Args{"policy", "get"}, Args{"policy", "set"}, Args{"policy", "delete"},
-        Args{"policy", "export"}, Args{"exec"}, Args{"top"}, Args{"completion"}}) {
+        Args{"policy", "export"}, Args{"exec"}, Args{"top"}, Args{"backup"}, Args{"completion"}}) {
     Args help = args;
     help.push_back("--help");
     EXPECT_THAT(Out(help), HasSubstr("\n  breakerctl " + args.front()));

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <memory>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -84,6 +85,10 @@ class FaultyStore : public StateStore {
       if (fail_writes_) return absl::UnavailableError("disk full");
     }
     return store_->Write(batch);
+  }
+
+  absl::StatusOr<std::unique_ptr<Checkpoint>> MakeCheckpoint() override {
+    return store_->MakeCheckpoint();
   }
 
  private:

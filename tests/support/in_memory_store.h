@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 
 #include "absl/base/thread_annotations.h"
@@ -47,6 +48,10 @@ class InMemoryStore : public StateStore {
     for (const SessionMark& mark : batch.sessions) sessions_.insert_or_assign(mark.session, mark);
     for (const uint64_t name : batch.forgotten_sessions) sessions_.erase(name);
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::unique_ptr<Checkpoint>> MakeCheckpoint() override {
+    return absl::UnimplementedError("a store in memory has no files");
   }
 
   // Becomes another store, empty and closed.

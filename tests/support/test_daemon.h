@@ -27,6 +27,8 @@ class TestDaemon {
   void Shutdown() { daemon_->Shutdown(); }
   int port() const { return daemon_->port(); }
   int http_port() const { return daemon_->http_port(); }
+  int health_port() const { return daemon_->health_port(); }
+  void Reload() { daemon_->Reload(); }
 
   // A connection of its own.
   std::shared_ptr<grpc::Channel> NewChannel() const;

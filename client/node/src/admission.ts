@@ -44,7 +44,9 @@ export class Admission {
     const answer = cell.decide(monotonic(), brought);
     switch (answer.kind) {
       case 'ask':
-        if (this.daemon.isAway()) return this.withoutDaemon(service, operation, cell, brought);
+        if (this.daemon.isAway() || cell.isDenied(monotonic())) {
+          return this.withoutDaemon(service, operation, cell, brought);
+        }
         return this.ask(service, operation, cell, brought);
       case 'ask-alone':
         return this.ask(service, operation, cell, brought).finally(() => cell.endAsking());
@@ -99,8 +101,14 @@ export class Admission {
           {service, operation, workerId: this.settings.workerId, policy: brought.policy});
     } catch (error) {
       if (error instanceof BreakerdError && error.code === 'INVALID_ARGUMENT') throw error;
-      const refusal = known?.refuseUnanswered(monotonic()) ?? null;
-      if (refusal !== null) return permitOf(refusal, known!, 'cell', known!.why);
+      const code = error instanceof BreakerdError ? error.code : 'UNKNOWN';
+      if (code === 'PERMISSION_DENIED') {
+        const cell = known ?? this.cache.cells.findOrCreate(service, operation);
+        cell?.denied(monotonic(), (error as Error).message);
+        return this.withoutDaemon(service, operation, cell, brought);
+      }
+      const refusal = code === 'UNAUTHENTICATED' ? undefined : known?.refuseUnanswered(monotonic());
+      if (refusal) return permitOf(refusal, known!, 'cell', known!.why);
       return this.withoutDaemon(service, operation, known, brought);
     }
     const cell = known ?? this.cache.cells.findOrCreate(service, operation);
@@ -134,7 +142,7 @@ export class Admission {
       ticket: 0,
       state: allowed ? 'CLOSED' : 'OPEN',
       retryAfter: AWAY_RETRY_AFTER,
-      reason: 'breakerd is unavailable',
+      reason: known?.whyDenied ?? this.daemon.whyAway,
     };
   }
 }

@@ -1,6 +1,6 @@
 import type {Cell, Surroundings} from './cell.js';
 import {CellTable} from './cell_table.js';
-import type {BreakerdError} from './errors.js';
+import type {BreakerdError, StatusCode} from './errors.js';
 import {Ledger} from './ledger.js';
 import type {Settings} from './options.js';
 import {ReportBatcher} from './report_batcher.js';
@@ -11,6 +11,8 @@ import {WatchStream} from './watch_stream.js';
 import type {WatchStreamListener} from './watch_stream.js';
 
 const LONGEST_FAREWELL = 1000;
+const ABOUT_A_SUBSCRIPTION: ReadonlySet<StatusCode> =
+    new Set<StatusCode>(['INVALID_ARGUMENT', 'PERMISSION_DENIED', 'RESOURCE_EXHAUSTED']);
 
 /** What a service in cached mode has besides: what keeps cells current and sends their outcomes. */
 interface Exchange {
@@ -39,6 +41,7 @@ export class Cache implements WatchStreamListener {
       batcher: new ReportBatcher(transport, workerId, this.ledger),
       stream: new WatchStream(transport, workerId, this),
     };
+    if (this.exchange !== null) this.exchange.batcher.onDenied = () => this.askAnew();
   }
 
   get droppedOutcomes(): number {
@@ -85,13 +88,8 @@ export class Cache implements WatchStreamListener {
 
   onEnd(error: BreakerdError): void {
     this.exchange!.batcher.setConnected(false);
-    if (error.code !== 'INVALID_ARGUMENT' && error.code !== 'RESOURCE_EXHAUSTED') return;
-    // One subscription is not to the daemon's liking: each begins anew with its next call, and the
-    // one in question finds out by its own rpc.
-    for (const cell of this.cells) {
-      cell.subscribed = false;
-      cell.distrustUnlessFrom(0);
-    }
+    // One subscription is not to the daemon's liking.
+    if (ABOUT_A_SUBSCRIPTION.has(error.code)) this.askAnew();
   }
 
   subscriptions(): Subscription[] {
@@ -100,6 +98,14 @@ export class Cache implements WatchStreamListener {
       if (cell.subscribed) subscriptions.push(subscriptionTo(cell));
     }
     return subscriptions;
+  }
+
+  /** Each cell begins anew with its next call: the one in question finds out by its own rpc. */
+  private askAnew(): void {
+    for (const cell of this.cells) {
+      cell.subscribed = false;
+      cell.distrustUnlessFrom(0);
+    }
   }
 
   /** What the stream before has said holds for as long as it was to hold. */

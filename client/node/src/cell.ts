@@ -15,6 +15,8 @@ import type {
 
 /** So many outcomes are not left waiting for the next flush. */
 const FLUSH_AT = 4096;
+/** How often a daemon that denies this worker the circuit is asked again. */
+const DENIED_RETRY_AFTER = 1000;
 /** For who is refused because another asks the daemon just now, or by a ramp. */
 const SHORT_RETRY_AFTER = 10;
 
@@ -62,6 +64,8 @@ export class Cell {
   private confirmed = false;
   private stream = 0;
   private asking = false;
+  // Why the daemon denies this worker the circuit, and when to ask again; null = it does not.
+  private denial: {readonly reason: string, askAt: number} | null = null;
   private announced: CircuitState = 'CLOSED';
 
   private broughtOptions: Policy = NO_POLICY;
@@ -127,9 +131,27 @@ export class Cell {
     this.asking = false;
   }
 
+  /** The daemon has said that this worker may not use the circuit. */
+  denied(now: number, reason: string): void {
+    this.denial = {reason, askAt: now + DENIED_RETRY_AFTER};
+  }
+
+  /** Whether there is no use in asking the daemon: but for one call a second there is none. */
+  isDenied(now: number): boolean {
+    if (this.denial === null) return false;
+    if (now < this.denial.askAt) return true;
+    this.denial.askAt = now + DENIED_RETRY_AFTER;
+    return false;
+  }
+
+  get whyDenied(): string | undefined {
+    return this.denial === null ? undefined : `breakerd denies it: ${this.denial.reason}`;
+  }
+
   /** Takes note of what Acquire answered, and of what went with the question. */
   learn(answer: AcquireAnswer, now: number, brought: BroughtPolicy): void {
     this.endStandIn();
+    this.denial = null;
     if (brought.policy !== null) {
       this.broughtOptions = brought.options;
       this.bringing = brought;

@@ -52,6 +52,11 @@ export class BreakerdError extends Error {
   }
 }
 
+/** For options, names and policies: `message` begins with the field and says what is allowed. */
+export function invalid(message: string): BreakerdError {
+  return new BreakerdError('INVALID_ARGUMENT', message);
+}
+
 /** For people: whole seconds, or milliseconds below one; rounded up. */
 function inWords(milliseconds: number): string {
   if (milliseconds < 1000) return `${Math.ceil(milliseconds)}ms`;

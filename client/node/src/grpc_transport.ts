@@ -1,8 +1,10 @@
-import {Metadata, credentials as grpcCredentials, status as grpcStatus} from '@grpc/grpc-js';
+import {Metadata, status as grpcStatus} from '@grpc/grpc-js';
 import type {
-  ChannelCredentials, ChannelOptions, ClientDuplexStream, ClientUnaryCall, ServiceError,
+  ChannelOptions, ClientDuplexStream, ClientUnaryCall, ServiceError,
 } from '@grpc/grpc-js';
 
+import {channelCredentialsOf} from './channel_credentials.js';
+import type {SecurityOptions} from './channel_credentials.js';
 import {
   fromDuration, fromProtoState, fromProtoStats, fromProtoUpdate, toDuration, toProtoOutcome,
   toProtoPolicy,
@@ -15,13 +17,10 @@ import type {
   AcquireAnswer, AcquireRequest, BreakerName, BreakerTransport, DaemonStats, ReportAnswer,
   ReportBatchAnswer, ReportBatchRequest, ReportRequest, WatchCall, WatchListener,
 } from './transport.js';
-import {UnrefCredentials} from './unref_credentials.js';
 
-export interface GrpcTransportOptions {
+export interface GrpcTransportOptions extends SecurityOptions {
   /** As gRPC has it: 'host:port', 'dns:///name:port', 'unix:/path'. */
   readonly target: string;
-  /** Default: none, in plain text. */
-  readonly credentials?: ChannelCredentials | undefined;
   /** Of grpc-js, over this package's own. */
   readonly channelOptions?: ChannelOptions | undefined;
 }
@@ -53,10 +52,11 @@ export class GrpcTransport implements BreakerTransport {
   readonly preferredMode = 'cached';
   private readonly client: CircuitBreakerClient;
 
+  /** Throws BreakerdError INVALID_ARGUMENT if the options are not valid. */
   constructor(options: GrpcTransportOptions) {
-    this.client = new CircuitBreakerClient(options.target,
-        new UnrefCredentials(options.credentials ?? grpcCredentials.createInsecure()),
-        {...CHANNEL_OPTIONS, ...options.channelOptions});
+    const {target, channelOptions} = options;
+    this.client = new CircuitBreakerClient(target, channelCredentialsOf(options, target),
+        {...CHANNEL_OPTIONS, ...channelOptions});
     // Connect now rather than within the first call's deadline.
     this.client.getChannel().getConnectivityState(true);
   }

@@ -5,6 +5,9 @@ export type {CacheStats, CircuitBreakerServiceEvents} from './service.js';
 export type {
   CircuitBreakerServiceOptions, ExecuteOptions, Fallback, IsFailure, Mode, OnDaemonUnavailable,
 } from './options.js';
+export {optionsFromEnvironment} from './environment.js';
+export type {EnvironmentOptions} from './environment.js';
+export type {TlsOptions} from './tls_credentials.js';
 export type {GuardedFunction} from './bounded_call.js';
 export type {StateChange} from './state_change.js';
 export type {CircuitBreakerStats} from './local_stats.js';

@@ -9,8 +9,8 @@ export function checkNames(service: string, operation: string): void {
 }
 
 /** As above; may not be empty, since an empty one is no name to count a worker by. */
-export function checkWorkerId(workerId: string): void {
-  checkName('workerId', workerId);
+export function checkWorkerId(workerId: string, field = 'workerId'): void {
+  checkName(field, workerId);
 }
 
 function checkName(field: string, value: unknown): void {

@@ -4,6 +4,7 @@ import {hostname} from 'node:os';
 import {checkWorkerId} from './names.js';
 import {policyIn} from './policy.js';
 import type {Policy} from './policy.js';
+import type {TlsOptions} from './tls_credentials.js';
 import type {BreakerName, BreakerTransport} from './transport.js';
 
 /**
@@ -61,7 +62,18 @@ export interface CircuitBreakerServiceOptions {
    * where 'local' would decide. Default 16 384.
    */
   maxCachedBreakers?: number | undefined;
-  /** Of grpc-js. Default: plain text. */
+  /** Default: plain text. */
+  tls?: TlsOptions | undefined;
+  /**
+   * Says who this worker is, to a daemon that wants to know: 1 to 4096 characters of ASCII without
+   * spaces. As a function (asked once) it is not seen where options are printed.
+   */
+  token?: string | (() => string) | undefined;
+  /** A file that holds the token; read again when it changes, within a second. */
+  tokenFile?: string | undefined;
+  /** Send the token without TLS too, for all to read. Default false: that is an error. */
+  tokenOverPlaintext?: boolean | undefined;
+  /** Of grpc-js, instead of `tls`. What they send with calls is sent besides the token. */
   credentials?: ChannelCredentials | undefined;
   /** Of grpc-js. */
   channelOptions?: ChannelOptions | undefined;

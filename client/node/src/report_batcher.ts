@@ -11,19 +11,25 @@ const BETWEEN_BATCHES = 1;
 const RETRY_AFTER = 100;
 const BATCH_TIMEOUT = 1000;
 const MAX_RUNS_OF_A_BATCH = 1000;
+/** After so long without a denial the next one is news. */
+const DENIED_NO_MORE = 60_000;
 
 /** After any other error the same request will not fare better. */
-const WORTH_RETRYING: ReadonlySet<StatusCode> = new Set<StatusCode>(
-    ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'ABORTED', 'INTERNAL', 'UNKNOWN']);
+const WORTH_RETRYING: ReadonlySet<StatusCode> = new Set<StatusCode>([
+  'UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'ABORTED', 'INTERNAL', 'UNKNOWN',
+  'UNAUTHENTICATED',
+]);
 
-/** Of answered batches that wait to be stored by the daemon. */
 export interface BatchLimits {
+  /** Of answered batches that wait to be stored by the daemon. */
   readonly batches: number;
   readonly runs: number;
   readonly age: number;
+  /** For how long those are sent again that this worker has no permission to send. */
+  readonly denied: number;
 }
 
-const LIMITS: BatchLimits = {batches: 4096, runs: 32_768, age: 300_000};
+const LIMITS: BatchLimits = {batches: 4096, runs: 32_768, age: 300_000, denied: 5000};
 
 /** A batch from when it is made until it is forgotten. */
 interface Batch {
@@ -42,12 +48,16 @@ function randomSession(): bigint {
  * daemon has stored them, and sent again in their order after the connection was lost.
  *
  * Past the limits the oldest answered batch is not kept any more. While a batch waits for its
- * answer no other is made: outcomes stay in their cells.
+ * answer no other is made: outcomes stay in their cells. What this worker has no permission to send
+ * is given up after a while, or it would hold up all others.
  *
  * Batches are sent only while the Watch stream is up, which shares the connection: so its end is
  * known before anything goes out on the next one.
  */
 export class ReportBatcher {
+  /** Called when the daemon will not hear of what cells say; not with each retry. */
+  onDenied: () => void = () => {};
+
   private readonly sessionId = randomSession();
   private batches: Batch[] = [];  // by number
   private keptRuns = 0;
@@ -57,6 +67,9 @@ export class ReportBatcher {
   private flush = false;  // Unsent outcomes are not to wait.
   private underWay = false;
   private lastFailed = false;
+  private known = true;  // The daemon knows this worker.
+  private deniedSince = -Infinity;
+  private deniedLastAt = -Infinity;
   private nextAt = 0;  // Not before this is a batch sent.
   private pumpTimer: NodeJS.Timeout | null = null;
   private flushTimer: NodeJS.Timeout | null = null;
@@ -199,13 +212,20 @@ export class ReportBatcher {
   private onAnswer(batch: Batch, storedSequence: number): void {
     const now = monotonic();
     batch.answeredAt ??= now;
+    this.known = true;
     this.forget(storedSequence, now);
     this.afterSending(false);
   }
 
   private onError(batch: Batch, error: BreakerdError): void {
     const now = monotonic();
-    if (WORTH_RETRYING.has(error.code)) {
+    const known = this.known;
+    this.known = error.code !== 'UNAUTHENTICATED';
+    if (known && !this.known) this.onDenied();
+    const again = error.code === 'PERMISSION_DENIED' ?
+      this.isDeniedForShort(now) :
+      WORTH_RETRYING.has(error.code);
+    if (again) {
       batch.unsent = true;
       this.nextAt = now + RETRY_AFTER;
     } else if (batch.answeredAt === null) {
@@ -213,6 +233,16 @@ export class ReportBatcher {
       for (const run of batch.request.outcomes) this.ledger.dropped += run.count;
     }
     this.afterSending(true);
+  }
+
+  /** Whether permission may have been lost by a mistake that is corrected soon. */
+  private isDeniedForShort(now: number): boolean {
+    const begins = now - this.deniedLastAt >= DENIED_NO_MORE;
+    if (begins) this.deniedSince = now;
+    this.deniedLastAt = now;
+    const short = now - this.deniedSince < this.limits.denied;
+    if (begins || !short) this.onDenied();
+    return short;
   }
 
   private afterSending(failed: boolean): void {

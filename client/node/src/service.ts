@@ -67,16 +67,13 @@ export class CircuitBreakerService extends EventEmitter {
   private readonly asked = new Set<Cell>();  // whose counts the daemon is being asked for
   private closing: Promise<void> | null = null;
 
-  /** Throws BreakerdError INVALID_ARGUMENT if the policy or the workerId is not valid. */
+  /** Throws BreakerdError INVALID_ARGUMENT if an option is not valid, or a file of it. */
   constructor(options: CircuitBreakerServiceOptions = {}) {
     super();
     this.settings = settingsOf(options, options.transport?.preferredMode ?? 'cached');
     if (this.settings.policy !== null) checkPolicy(this.settings.policy);
-    const transport = options.transport ?? new GrpcTransport({
-      target: options.target ?? DEFAULT_TARGET,
-      credentials: options.credentials,
-      channelOptions: options.channelOptions,
-    });
+    const transport = options.transport ??
+        new GrpcTransport({...options, target: options.target ?? DEFAULT_TARGET});
     this.bringsOwn = {options: NO_POLICY, policy: this.settings.policy};
     this.bounded = this.settings.timeout !== undefined;
     this.daemon = new Daemon(transport, this.settings.rpcTimeout);

@@ -57,6 +57,22 @@ TEST(DistinctWorkersTest, FollowsNoMoreThanTheLimit) {
   EXPECT_EQ(workers.Save(0).size(), kMaxTrackedWorkers);
 }
 
+TEST(DistinctWorkersTest, AnIdentityCountsForNoMoreThanItsShare) {
+  DistinctWorkers workers;
+  for (int i = 0; i < 50; ++i) workers.Record(absl::StrCat("chat/", i), 0, 2);
+  EXPECT_EQ(workers.Count(0), 2u);
+
+  workers.Record("chat-2/0", 0, 2);
+  workers.Record("push/0", 0, 1);
+  workers.Record("push/1", 0, 1);
+  EXPECT_EQ(workers.Count(0), 4u);
+
+  // Those that have left the window leave room for others.
+  workers.Record("chat/0", kBuckets - 1, 2);
+  workers.Record("chat/7", kBuckets, 2);
+  EXPECT_EQ(workers.Count(kBuckets), 2u);
+}
+
 TEST(DistinctWorkersTest, WorkersThatComeBackDoNotPassTheLimit) {
   DistinctWorkers workers;
   for (uint32_t i = 0; i < 450; ++i) workers.Record(absl::StrCat("old", i), 0);

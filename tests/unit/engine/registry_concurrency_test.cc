@@ -158,7 +158,7 @@ TEST(RegistryConcurrencyTest, EveryCallAtOnceLeavesNothingBehind) {
       (void)registry.Reset(key(i + 1), clock.Now(), &caused);
       (void)registry.Delete(key(i + 2), &caused);
       registry.ListStats(
-          "", [](State) { return true; }, 5, std::nullopt, clock.Now(), &caused);
+          "", [](const Key&, State) { return true; }, 5, std::nullopt, clock.Now(), &caused);
       caused.clear();
     }
   });

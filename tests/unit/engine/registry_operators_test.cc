@@ -37,7 +37,7 @@ class RegistryOperatorsTest : public testing::Test {
   Registry::Page List(absl::string_view service, size_t count,
                       const std::optional<Key>& after = std::nullopt) {
     return registry_.ListStats(
-        service, [](State) { return true; }, count, after, clock_.Now(), &changes_);
+        service, [](const Key&, State) { return true; }, count, after, clock_.Now(), &changes_);
   }
   static std::vector<Key> Keys(const Registry::Page& page) {
     std::vector<Key> keys;
@@ -207,7 +207,7 @@ TEST_F(RegistryOperatorsTest, ListsOnlyWantedStatesAndFillsPagesWithThem) {
     if (i % 100 != 50) continue;
     registry_.SetOverride(key, Override(), clock_.Now(), &changes_).IgnoreError();
   }
-  const auto open = [](State state) { return state == State::kOpen; };
+  const auto open = [](const Key&, State state) { return state == State::kOpen; };
 
   const Registry::Page first =
       registry_.ListStats("", open, 6, std::nullopt, clock_.Now(), &changes_);

@@ -16,7 +16,7 @@ namespace {
 
 using testing::HasSubstr;
 
-struct Someone : Caller {
+struct Someone : Creator {
   Someone(std::string from, std::string worker) : from_(std::move(from)), worker_(worker) {}
   absl::string_view worker_id() const override { return worker_; }
   std::string source() const override { return from_; }
@@ -118,12 +118,12 @@ class ShareTest : public testing::Test {
  protected:
   // How many breakers the source can create.
   int Fill(const std::string& source) {
-    const Someone caller(source, "w");
+    const Someone creator(source, "w");
     int created = 0;
     while (created < 1000) {
       const Key key("service", absl::StrCat(source, created));
       const absl::StatusOr<Decision> decision =
-          registry_.Acquire(key, "w", nullptr, clock_.Now(), &changes_, &caller);
+          registry_.Acquire(key, "w", nullptr, clock_.Now(), &changes_, &creator);
       if (!decision.ok()) {
         refused_ = std::string(decision.status().message());
         return created;
@@ -159,9 +159,9 @@ TEST_F(ShareTest, OneSourceTakesHalfAndThereIsAlwaysRoomForTheNext) {
 TEST_F(ShareTest, WhatIsEvictedOrDeletedMayBeCreatedAgain) {
   EXPECT_EQ(Fill("a"), 450);
   ASSERT_TRUE(registry_.Delete(KeyView{"service", "a0"}, &changes_).ok());
-  const Someone caller("a", "w");
+  const Someone creator("a", "w");
   EXPECT_TRUE(
-      registry_.Acquire(KeyView{"service", "a0"}, "w", nullptr, clock_.Now(), &changes_, &caller)
+      registry_.Acquire(KeyView{"service", "a0"}, "w", nullptr, clock_.Now(), &changes_, &creator)
           .ok());
   clock_.Advance(absl::Hours(2));
   registry_.Tick(clock_.Now(), &changes_);
@@ -182,8 +182,8 @@ TEST_F(ShareTest, OutcomesOfABreakerThatMayNotBeCreatedAreLeftOutOfABatch) {
   run.worker_id = "w";
   std::vector<KeyedRun> runs = {KeyedRun(KeyView{"service", "a0"}, run),
                                 KeyedRun(KeyView{"service", "new"}, run)};
-  const Someone caller("a", "w");
-  const BatchResult result = registry_.ReportBatch(1, 1, runs, clock_.Now(), &changes_, &caller);
+  const Someone creator("a", "w");
+  const BatchResult result = registry_.ReportBatch(1, 1, runs, clock_.Now(), &changes_, &creator);
   EXPECT_EQ(result.counted, 1u);
   EXPECT_EQ(result.stale, 0u);
 }

@@ -27,6 +27,7 @@ namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 const SystemClock kClock;
 
@@ -326,6 +327,104 @@ TEST_F(RocksDbStoreTest, DiskThatIsFullFromTheStartIsNoCorruption) {
   }
   EXPECT_THAT(store->Open(), IsOk());
   EXPECT_THAT(MovedAside(), IsEmpty());
+}
+
+TEST_F(RocksDbStoreTest, CheckpointHasAllThatWasWrittenBeforeItAndNothingAfter) {
+  const std::unique_ptr<RocksDbStore> store = NewStore();
+  EXPECT_THAT(store->MakeCheckpoint(), StatusIs(absl::StatusCode::kUnavailable));
+  ASSERT_THAT(store->Open(), IsOk());
+  const Key before("db", "before");
+  ASSERT_THAT(store->Write({{{before, FullSnapshot(before)}}, {}}), IsOk());
+  absl::StatusOr<std::unique_ptr<Checkpoint>> checkpoint = store->MakeCheckpoint();
+  ASSERT_THAT(checkpoint, IsOk());
+  EXPECT_THAT(store->MakeCheckpoint(), Not(IsOk())) << "there is one already";
+  const Key after("db", "after");
+  ASSERT_THAT(store->Write({{{after, FullSnapshot(after)}}, {}}), IsOk());
+
+  const std::string path = (*checkpoint)->path();
+  EXPECT_EQ(*CountBreakers(path), 1);
+  TempDir restored;
+  fs::copy(path, restored / "db");
+  RocksDbStore copy(restored.path(), Durability::kProcess, &kClock);
+  ASSERT_THAT(copy.Open(), IsOk());
+  EXPECT_THAT(Load(copy), testing::ElementsAre("db/before"));
+
+  checkpoint->reset();
+  EXPECT_FALSE(fs::exists(path));
+  EXPECT_EQ(Load(*store).size(), 2);
+}
+
+TEST_F(RocksDbStoreTest, FullDiskMakesNoCheckpointAndLosesNothing) {
+  const std::unique_ptr<RocksDbStore> store = NewStore();
+  ASSERT_THAT(store->Open(), IsOk());
+  StoreBatch batch;
+  for (int i = 0; i < 10'000; ++i) {
+    const Key key("db", absl::StrCat("op", i));
+    batch.breakers.push_back({key, FullSnapshot(key)});
+  }
+  ASSERT_THAT(store->Write(batch), IsOk());
+  {
+    const FileSizeLimit limit(10'000);
+    EXPECT_THAT(store->MakeCheckpoint(), StatusIs(absl::StatusCode::kUnavailable));
+  }
+  EXPECT_FALSE(fs::exists(dir_ / "checkpoint"));
+  EXPECT_FALSE(fs::exists(dir_ / "checkpoint.tmp"));
+  ASSERT_THAT(store->Open(), IsOk());
+  EXPECT_EQ(Load(*store).size(), 10'000);
+  EXPECT_THAT(store->MakeCheckpoint(), IsOk());
+}
+
+TEST_F(RocksDbStoreTest, LeftoversOfAKilledProcessAreRemovedByTheFirstOpenOnly) {
+  for (const char* name : {"checkpoint", "checkpoint.tmp", "restoring", "other"}) {
+    fs::create_directory(dir_ / name);
+    WriteFile(dir_ / name + "/file", "bytes");
+  }
+  const std::unique_ptr<RocksDbStore> store = NewStore();
+  ASSERT_THAT(store->Open(), IsOk());
+  for (const char* name : {"checkpoint", "checkpoint.tmp", "restoring"}) {
+    EXPECT_FALSE(fs::exists(dir_ / name)) << name;
+  }
+  EXPECT_TRUE(fs::exists(dir_ / "other/file"));
+
+  const auto checkpoint = store->MakeCheckpoint();
+  ASSERT_THAT(checkpoint, IsOk());
+  ASSERT_THAT(store->Open(), IsOk());
+  EXPECT_TRUE(fs::exists((*checkpoint)->path() + "/CURRENT"));
+}
+
+TEST_F(RocksDbStoreTest, ForgottenEpochIsNeverUsedAgain) {
+  Fill(1);
+  std::vector<uint64_t> secrets;
+  for (int i = 0; i < 3; ++i) {
+    const absl::StatusOr<PermitEpoch> epoch = NewStore()->Open();
+    ASSERT_THAT(epoch, IsOk());
+    secrets.push_back(epoch->secret);
+    if (i == 0) {
+      EXPECT_EQ(NewStore()->Open()->secret, secrets[0]) << "what is not forgotten goes on";
+    }
+    ASSERT_THAT(ForgetEpoch(dir_ / "db"), IsOk());
+  }
+  EXPECT_NE(secrets[0], secrets[1]);
+  EXPECT_NE(secrets[0], secrets[2]);
+  EXPECT_NE(secrets[1], secrets[2]);
+  EXPECT_EQ(*CountBreakers(dir_ / "db"), 1);
+}
+
+TEST_F(RocksDbStoreTest, OnlyADatabaseOfOursIsCounted) {
+  fs::create_directory(dir_ / "db");
+  EXPECT_THAT(CountBreakers(dir_ / "db"), StatusIs(absl::StatusCode::kDataLoss));
+  {
+    rocksdb::Options options;
+    options.create_if_missing = true;
+    rocksdb::DB* raw = nullptr;
+    ASSERT_TRUE(rocksdb::DB::Open(options, dir_ / "db", &raw).ok());
+    delete raw;
+  }
+  EXPECT_THAT(CountBreakers(dir_ / "db"),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("is no database of breakerd")));
+  WithDatabase(
+      [](rocksdb::DB& db) { ASSERT_TRUE(db.Put({}, "mschema", EncodeSchema(1000)).ok()); });
+  EXPECT_THAT(CountBreakers(dir_ / "db"), StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
 }  // namespace

@@ -48,6 +48,7 @@ before(async () => {
 after(() => rm(project, {recursive: true, force: true}));
 
 const PROGRAM = `
+  console.log(optionsFromEnvironment({BREAKERD_TARGET: 'b:1', BREAKERD_TLS_CA: 'system'}).tls.ca);
   const transport = new MemoryBreakerTransport();
   const service = new CircuitBreakerService({transport});
   service.execute('cognito', 'verifyJWT', async () => 'verified').then(async (value) => {
@@ -59,20 +60,21 @@ const PROGRAM = `
 
 test('import', async () => {
   await writeFile(join(project, 'main.mjs'),
-      `import {CircuitBreakerService, MemoryBreakerTransport} from 'breakerd-client';${PROGRAM}`);
-  assert.equal(await node('main.mjs'), 'verified 1\nallowed\n');
+      `import {CircuitBreakerService, MemoryBreakerTransport, optionsFromEnvironment}
+         from 'breakerd-client';${PROGRAM}`);
+  assert.equal(await node('main.mjs'), 'system\nverified 1\nallowed\n');
 });
 
 test('require', async () => {
   await writeFile(join(project, 'main.cjs'),
-      `const {CircuitBreakerService, MemoryBreakerTransport} =
+      `const {CircuitBreakerService, MemoryBreakerTransport, optionsFromEnvironment} =
          require('breakerd-client');${PROGRAM}`);
-  assert.equal(await node('main.cjs'), 'verified 1\nallowed\n');
+  assert.equal(await node('main.cjs'), 'system\nverified 1\nallowed\n');
 });
 
 const TYPED = `
-  import {CircuitBreakerService, CircuitOpenError} from 'breakerd-client';
-  import type {CircuitBreakerStats} from 'breakerd-client';
+  import {CircuitBreakerService, CircuitOpenError, optionsFromEnvironment} from 'breakerd-client';
+  import type {CircuitBreakerStats, EnvironmentOptions, TlsOptions} from 'breakerd-client';
   const service = new CircuitBreakerService({target: 'localhost:50051', workerId: 'ws-1'});
   const verified: Promise<{sub: string} | null> = service.execute('cognito', 'verifyJWT',
     (signal) => fetch('http://localhost', {signal: signal ?? null}).then(async () => ({sub: 'me'})),
@@ -83,7 +85,11 @@ const TYPED = `
   service.on('stateChange', ({service: name, to}) => console.log(name.toUpperCase(), to));
   const stats: CircuitBreakerStats | null = service.getCircuitBreakerStats('cognito', 'verifyJWT');
   const at: Date | null | undefined = stats?.nextAttemptTime;
-  export {verified, plain, at};
+  const tls: TlsOptions = {ca: 'system', serverName: 'breakerd.example'};
+  const secure = () => new CircuitBreakerService({tls, token: () => 'secret', mode: 'remote'});
+  const given: EnvironmentOptions = optionsFromEnvironment();
+  const byEnvironment = () => new CircuitBreakerService({...given, tokenOverPlaintext: true});
+  export {verified, plain, at, secure, byEnvironment};
 `;
 
 for (const [file, module, resolution] of [

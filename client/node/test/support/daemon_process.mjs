@@ -36,8 +36,10 @@ export class DaemonProcess {
   /** @type {string} host:port */
   target;
 
-  static async start() {
+  /** With such flags besides. */
+  static async start(flags = []) {
     const daemon = new DaemonProcess();
+    daemon.flags_ = flags;
     daemon.binary_ = required('BREAKERD_PATH');
     daemon.folder_ = await mkdtemp(join(tmpdir(), 'node-client-test-'));
     await daemon.run_('127.0.0.1:0');
@@ -87,6 +89,7 @@ export class DaemonProcess {
   async run_(listen) {
     this.process_ = spawn(this.binary_, [
       '--listen', listen, '--http_listen', 'off', '--data_dir', join(this.folder_, 'data'),
+      ...this.flags_,
     ], {stdio: ['ignore', 'ignore', 'pipe']});
     this.ended_ = once(this.process_, 'exit');
     this.target = await addressIn(createInterface({input: this.process_.stderr}))

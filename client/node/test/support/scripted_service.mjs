@@ -36,9 +36,23 @@ export class ScriptedService {
   subscriptions = [];
   pings = 0;
   getStatsCalls = 0;
+  /** What came as `authorization` with each rpc; undefined = nothing. */
+  authorizations = [];
+  /** Common names of the certificates that came with rpcs. */
+  peers = [];
+  /** Services that no one may use. */
+  denied = new Set();
+  /** What was not answered because of that, or of the token: rpc and names. */
+  denials = [];
+  /** Is given each call. */
+  onRpc = () => {};
+  /** How often Watch was called. */
+  watches = 0;
   target = '127.0.0.1:0';
 
+  #credentials = ServerCredentials.createInsecure();
   #server;
+  #token = null;  // null = all may come
   #streams = new Set();
   #acquireAnswer = ALLOWED;
   #error = null;
@@ -63,9 +77,11 @@ export class ScriptedService {
   /** On the same port as before, with what was recorded. */
   async start() {
     const unary = (record, answer) => (call, callback) => {
-      record(call.request);
+      this.#recordPeer(call);
+      const denial = this.#denialOf(call, [call.request, ...call.request.outcomes ?? []]);
+      if (denial === null) record(call.request);
       const respond = () => {
-        const result = answer();
+        const result = denial ?? answer();
         if (result.code !== undefined) callback(result);
         else callback(null, result);
       };
@@ -89,7 +105,7 @@ export class ScriptedService {
       watch: (call) => this.#watch(call),
     });
     const port = await new Promise((resolve, reject) => {
-      this.#server.bindAsync(this.target, ServerCredentials.createInsecure(),
+      this.#server.bindAsync(this.target, this.#credentials,
           (error, port) => error === null ? resolve(port) : reject(error));
     });
     this.target = `127.0.0.1:${port}`;
@@ -100,6 +116,18 @@ export class ScriptedService {
     clearInterval(this.#heartbeat);
     this.#server.forceShutdown();
     this.#streams.clear();
+  }
+
+  /** Begins anew, on the same port, with such credentials of the server. */
+  async secure(credentials) {
+    this.stop();
+    this.#credentials = credentials;
+    await this.start();
+  }
+
+  /** Who does not send it is not known; null = all are. Streams that there are go on. */
+  requireToken(token) {
+    this.#token = token;
   }
 
   get streams() {
@@ -194,17 +222,52 @@ export class ScriptedService {
     this.#storedUpTo = BigInt(sequence);
   }
 
+  #recordPeer(call) {
+    this.onRpc(call);
+    this.authorizations.push(call.metadata.get('authorization')[0]);
+    const peer = call.getAuthContext().sslPeerCertificate?.subject?.CN;
+    if (peer !== undefined) this.peers.push(peer);
+  }
+
+  #denialOf(call, names) {
+    const denial = this.#unrecordedDenialOf(call, names);
+    if (denial !== null) this.denials.push({rpc: call.getPath().split('/').at(-1), names});
+    return denial;
+  }
+
+  #unrecordedDenialOf(call, names) {
+    const authorization = call.metadata.get('authorization')[0];
+    if (this.#token !== null && authorization !== `Bearer ${this.#token}`) {
+      return {code: status.UNAUTHENTICATED, details: 'no such token'};
+    }
+    const denied = names.find(({service}) => this.denied.has(service));
+    return denied === undefined ? null :
+      {code: status.PERMISSION_DENIED, details: `not for ${denied.service}`};
+  }
+
+  deniedOf(rpc) {
+    return this.denials.filter((denial) => denial.rpc === rpc);
+  }
+
   #watch(call) {
+    ++this.watches;
+    this.#recordPeer(call);
     const gone = () => this.#streams.delete(call);
     call.on('cancelled', gone);
     call.on('error', gone);
     call.on('end', () => {});
-    if (this.#streamEnd !== null) {
-      call.emit('error', this.#streamEnd);
+    const end = this.#streamEnd ?? this.#denialOf(call, []);
+    if (end !== null) {
+      call.emit('error', end);
       return;
     }
     this.#streams.add(call);
     call.on('data', ({subscribe}) => {
+      const denial = this.#denialOf(call, subscribe);
+      if (denial !== null) {
+        call.emit('error', denial);
+        return;
+      }
       this.subscriptions.push(...subscribe);
       if (this.#ignoresSubscriptions) return;
       const answer = () => call.write({

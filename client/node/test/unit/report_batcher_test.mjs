@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
 import {Cell} from '../../dist/esm/cell.js';
+import {BreakerdError} from '../../dist/esm/errors.js';
 import {Ledger} from '../../dist/esm/ledger.js';
 import {ReportBatcher} from '../../dist/esm/report_batcher.js';
 import {eventually} from '../support/eventually.mjs';
@@ -101,7 +102,7 @@ async function sentAgain(limits) {
   return transport.runs - 400 - 2;
 }
 
-const ANY = {batches: 4096, runs: 32_768, age: 300_000};
+const ANY = {batches: 4096, runs: 32_768, age: 300_000, denied: 5000};
 
 test('what is not stored is sent again', async () => {
   assert.equal(await sentAgain(ANY), 400);
@@ -170,4 +171,60 @@ test('failure goes out at once; successes wait for more', async () => {
   await turns();
   assert.equal(transport.batches.length, sent + 1);
   assert.equal(transport.batches.at(-1).outcomes.at(-1).outcome, 'FAILURE');
+});
+
+for (const [code, what] of [
+  ['UNAUTHENTICATED', 'is sent again until the worker is known'],
+  ['PERMISSION_DENIED', 'is sent again for a while, and then given up'],
+]) {
+  test(`batch that is denied ${what}, ${code}`, async () => {
+    const {transport, batcher, ledger, makeRuns} = setUp({...ANY, denied: 250});
+    let denials = 0;
+    batcher.onDenied = () => ++denials;
+    const send = transport.reportBatch.bind(transport);
+    transport.reportBatch = (request) => {
+      transport.batches.push(request);
+      return Promise.reject(new BreakerdError(code, 'no'));
+    };
+    batcher.setConnected(true);
+    makeRuns(1);
+    const start = performance.now();
+    if (code === 'UNAUTHENTICATED') {
+      await eventually(() => transport.batches.length === 6);
+      assert.ok(performance.now() - start >= 450, 'with a wait in between');
+      assert.equal(ledger.dropped, 0);
+    } else {
+      await eventually(() => ledger.dropped === 1);
+      const tries = transport.batches.length;
+      assert.ok(tries >= 2 && tries <= 4, `${tries} tries`);
+    }
+    assert.equal(denials, code === 'UNAUTHENTICATED' ? 1 : 2, 'when it begins, and is given up');
+    assert.equal(new Set(transport.batches.map(({sequence}) => sequence)).size, 1);
+    transport.reportBatch = send;
+    makeRuns(1);
+    await eventually(() => transport.batches.at(-1).sequence === 2);
+  });
+}
+
+test('several batches that are denied hold up the others once', async () => {
+  const {transport, batcher, ledger, around} = setUp({...ANY, denied: 250});
+  const denied = new Cell('billing', 'charge', around);
+  const other = new Cell('db', 'query', around);
+  const accepted = [];
+  transport.reportBatch = (request) => {
+    if (request.outcomes.some(({service}) => service === 'billing')) {
+      return Promise.reject(new BreakerdError('PERMISSION_DENIED', 'no'));
+    }
+    accepted.push(request);
+    return Promise.resolve({counted: 1, stale: 0, duplicate: false, storedSequence: 0});
+  };
+  batcher.setConnected(true);
+  const start = performance.now();
+  for (let i = 1; i <= 20; ++i) {
+    denied.record(1, 'FAILURE', 'x', 0);
+    await eventually(() => ledger.dropped === i);
+    other.record(1, 'FAILURE', 'x', 0);
+    await eventually(() => accepted.length === i);
+  }
+  assert.ok(performance.now() - start < 4500, 'not 20 times');
 });
