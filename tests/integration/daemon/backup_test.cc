@@ -121,7 +121,8 @@ class BackupTest : public ::testing::Test {
 
   TempDir dir_;
   // The last counters are stored by nothing but the backup.
-  DaemonProcess daemon_{{"--snapshot_interval=1h", "--drain_timeout=100ms"}};
+  DaemonProcess daemon_{
+      {"--snapshot_interval=1h", "--drain_timeout=100ms", "--max_new_breakers_per_minute=0"}};
   Stubs stubs_{daemon_.target()};
 };
 
