@@ -12,8 +12,10 @@
 
 #include "CLI/CLI.hpp"
 #include "client/cpp/src/convert.h"
+#include "client/ctl/access_flags.h"
 #include "client/ctl/commands.h"
 #include "client/ctl/completion.h"
+#include "grpc/support/log.h"
 #include "server/policy_file.h"
 #include "server/rpc/policy_text.h"
 
@@ -30,6 +32,7 @@ Exit status:
   2   wrong usage (top without a terminal too), or a question that was not answered with yes
   69  breakerd is unavailable (all but exec)
   75  the circuit refused the command (exec); it did not run
+  77  breakerd does not know who asks, or does not permit it (all but exec)
   exec otherwise ends as its command does, by the same exit status or signal;
   126 and 127 are a command that cannot be run or is not there.)";
 
@@ -86,6 +89,15 @@ std::string HostName() {
   char host[256] = {};
   gethostname(host, sizeof(host) - 1);
   return host;
+}
+
+// How to reach the daemon. A command to be guarded must not fail for the want of a file.
+ClientOptions Access(const AccessFlags& flags, bool read_files) {
+  absl::StatusOr<ClientOptions> options = ToClientOptions(flags);
+  absl::Status status = options.status();
+  if (status.ok() && read_files) status = internal::CheckAccessFiles(*options, kAccessFlags);
+  if (!status.ok()) throw CLI::ValidationError(std::string(status.message()));
+  return *std::move(options);
 }
 
 // Who is at the keyboard.
@@ -191,7 +203,7 @@ void AddBackup(CLI::App& app, const Daemon& daemon, Run& run) {
   });
 }
 
-void AddCompletion(CLI::App& app, Run& run) {
+CLI::App* AddCompletion(CLI::App& app, Run& run) {
   CLI::App* command = app.add_subcommand("completion", "Writes a script for the shell to load");
   command->require_subcommand(1);
   command->footer(Example("breakerctl completion bash > /etc/bash_completion.d/breakerctl"));
@@ -206,6 +218,7 @@ void AddCompletion(CLI::App& app, Run& run) {
       };
     });
   }
+  return command;
 }
 
 void AddOperation(CLI::App& app, const Daemon& daemon, Run& run, Action action,
@@ -266,8 +279,9 @@ void AddPolicy(CLI::App& app, const Daemon& daemon, Run& run) {
       "The breaker; S/'*' = its whole service, '*/*' = everything");
   CLI::Option* settings =
       set->add_option("NAME=VALUE", options->settings, "Fields; the others take their defaults");
-  CLI::Option* file =
-      set->add_option("--file", options->file, "A file such as export writes")->excludes(key);
+  CLI::Option* file = set->add_option("--file", options->file, "A file such as export writes")
+                          ->excludes(key)
+                          ->type_name("FILE");
   AddYes(*set, options->yes);
   set->callback([=, &daemon, &run] {
     std::vector<v1::SetPolicyRequest> policies;
@@ -343,6 +357,9 @@ int Main(int argc, char** argv) {
   std::vector<std::string> guarded;
   if (separator != end) guarded.assign(separator + 1, end);
 
+  // gRPC's own words about a connection are not for the user, who gets ours.
+  if (getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
+
   Daemon daemon;
   CLI::App app("Asks and operates breakerd, and guards shell commands with its circuits.",
                "breakerctl");
@@ -350,9 +367,8 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   app.footer(kFooter);
-  app.add_option("--target", daemon.target, "Where breakerd listens")
-      ->envname("BREAKERD_TARGET")
-      ->capture_default_str();
+  AccessFlags access;
+  AddAccessFlags(app, access);
   app.add_option_function<std::string>(
          "--timeout",
          [&daemon](const std::string& text) { daemon.timeout = ParseDuration("--timeout", text); },
@@ -377,13 +393,14 @@ int Main(int argc, char** argv) {
   AddPolicy(app, daemon, run);
   AddBackup(app, daemon, run);
   CLI::App* exec = AddExec(app, daemon, guarded, run);
-  AddCompletion(app, run);
+  const CLI::App* const completion = AddCompletion(app, run);
 
   try {
     app.parse(static_cast<int>(separator - argv), argv);
     if (guarded.empty() == exec->parsed()) {
       throw CLI::ValidationError("-- COMMAND goes with exec, and with nothing else");
     }
+    if (!completion->parsed()) daemon.options = Access(access, /*read_files=*/!exec->parsed());
   } catch (const CLI::Success& done) {
     return app.exit(done);
   } catch (const CLI::ParseError& error) {

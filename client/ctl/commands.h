@@ -20,10 +20,11 @@ enum ExitStatus {
   kUsage = 2,
   kUnavailable = 69,  // EX_UNAVAILABLE: the daemon does not answer
   kRefused = 75,      // EX_TEMPFAIL: the circuit does not let the command run
+  kDenied = 77,       // EX_NOPERM: the daemon does not know who asks, or does not permit it
 };
 
 struct Daemon {
-  std::string target = "127.0.0.1:50051";
+  ClientOptions options;  // target, TLS and token
   absl::Duration timeout = absl::Seconds(1);
 };
 

@@ -3,10 +3,13 @@
 
 #include <iostream>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/ctl/access_flags.h"
 #include "client/ctl/child.h"
 #include "client/ctl/commands.h"
+#include "client/ctl/remote.h"
 
 namespace breaker::ctl {
 namespace {
@@ -40,12 +43,13 @@ int PassOn(const ChildEnd& end, const std::string& command) {
 
 int Exec(const Daemon& daemon, const ExecOptions& options) {
   ChildRunner children;  // Before the client, which brings threads.
-  Client client({.target = daemon.target,
-                 .worker_id = options.worker_id,
-                 .rpc_timeout = daemon.timeout,
-                 .on_daemon_unavailable = options.on_daemon_unavailable,
-                 // A process for one call has no use for a stream.
-                 .mode = Mode::kRemote});
+  ClientOptions client_options = daemon.options;
+  client_options.worker_id = options.worker_id;
+  client_options.rpc_timeout = daemon.timeout;
+  client_options.on_daemon_unavailable = options.on_daemon_unavailable;
+  client_options.mode = Mode::kRemote;  // A process for one call has no use for a stream.
+  const absl::Status files = internal::CheckAccessFiles(client_options, kAccessFlags);
+  Client client(std::move(client_options));
   absl::StatusOr<Permit> permit = client.Acquire(options.key, options.policy);
   if (absl::IsInvalidArgument(permit.status())) {
     std::cerr << "breakerctl: " << permit.status().message() << "\n";
@@ -56,9 +60,11 @@ int Exec(const Daemon& daemon, const ExecOptions& options) {
   const bool allowed =
       unguarded ? options.on_daemon_unavailable == OnDaemonUnavailable::kAllow : permit->allowed();
   if (unguarded) {
+    const absl::Status reason = permit.ok() ? client.daemon_status() : permit.status();
     std::cerr << "breakerctl: warning: "
-              << (permit.ok() ? "breakerd at " + daemon.target + " is unavailable"
-                              : std::string(permit.status().message()))
+              << (files.ok() ? InWords(daemon, reason.code(),
+                                       absl::IsUnavailable(reason) ? "" : reason.message())
+                             : std::string(files.message()))
               << (allowed ? "; the command runs unguarded\n" : "; the command is refused\n");
   } else if (!allowed) {
     std::cerr << "breakerctl: " << permit->status().message() << "\n";

@@ -1,11 +1,14 @@
 #include "client/ctl/remote.h"
 
+#include <algorithm>
 #include <chrono>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cpp/src/convert.h"
+#include "client/cpp/src/credentials.h"
+#include "client/ctl/tls_diagnosis.h"
 #include "google/protobuf/util/json_util.h"
 #include "grpcpp/grpcpp.h"
 
@@ -14,11 +17,18 @@ namespace breaker::ctl {
 namespace {
 
 constexpr uint32_t kPageSize = 1000;
+constexpr absl::Duration kDiagnosisTimeout = absl::Seconds(1);
 
-std::shared_ptr<grpc::Channel> NewChannel(const Daemon& daemon) {
-  grpc::ChannelArguments args;
-  args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(daemon.target, grpc::InsecureChannelCredentials(), args);
+// What to look at when the daemon does not know who asks.
+std::string WhoAsks(const ClientOptions& options) {
+  if (!options.token_file.empty()) {
+    return absl::StrCat("check the token in ", options.token_file);
+  }
+  if (!options.token.empty()) return "check BREAKERD_TOKEN";
+  if (options.tls.has_value() && !options.tls->certificate_file.empty()) {
+    return absl::StrCat("check the certificate in ", options.tls->certificate_file);
+  }
+  return "give --token_file FILE or BREAKERD_TOKEN, or --tls_cert and --tls_key";
 }
 
 std::string Json(const google::protobuf::Message& message, bool add_whitespace) {
@@ -35,11 +45,11 @@ std::string Json(const google::protobuf::Message& message, bool add_whitespace) 
 }  // namespace
 
 std::unique_ptr<v1::CircuitBreaker::Stub> Connect(const Daemon& daemon) {
-  return v1::CircuitBreaker::NewStub(NewChannel(daemon));
+  return v1::CircuitBreaker::NewStub(internal::OpenChannel(daemon.options, {}));
 }
 
 std::unique_ptr<v1::BreakerAdmin::Stub> ConnectAdmin(const Daemon& daemon) {
-  return v1::BreakerAdmin::NewStub(NewChannel(daemon));
+  return v1::BreakerAdmin::NewStub(internal::OpenChannel(daemon.options, {}));
 }
 
 grpc::Status ListAll(const Daemon& daemon, const std::string& service,
@@ -67,18 +77,41 @@ void SetDeadline(const Daemon& daemon, grpc::ClientContext& context) {
                        absl::ToChronoNanoseconds(daemon.timeout));
 }
 
+std::string InWords(const Daemon& daemon, absl::StatusCode code, absl::string_view message) {
+  const std::string breakerd = absl::StrCat("breakerd at ", daemon.options.target);
+  switch (code) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded: {
+      const std::string fault =
+          DiagnoseTls(daemon.options, std::min(daemon.timeout, kDiagnosisTimeout));
+      const absl::string_view why = fault.empty() ? message : fault;
+      return absl::StrCat(breakerd, " is unavailable", why.empty() ? "" : ": ", why);
+    }
+    case absl::StatusCode::kUnauthenticated:
+      return absl::StrCat(breakerd, " does not know who asks: ", message, "; ",
+                          WhoAsks(daemon.options));
+    case absl::StatusCode::kPermissionDenied:
+      return absl::StrCat(breakerd, " does not permit it: ", message);
+    default:
+      return std::string(message);
+  }
+}
+
 int Fail(const Daemon& daemon, const grpc::Status& status) {
+  std::cerr << "breakerctl: "
+            << InWords(daemon, static_cast<absl::StatusCode>(status.error_code()),
+                       status.error_message())
+            << "\n";
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
     case grpc::StatusCode::DEADLINE_EXCEEDED:
-      std::cerr << "breakerctl: breakerd at " << daemon.target
-                << " is unavailable: " << status.error_message() << "\n";
       return kUnavailable;
     case grpc::StatusCode::INVALID_ARGUMENT:
-      std::cerr << "breakerctl: " << status.error_message() << "\n";
       return kUsage;
+    case grpc::StatusCode::UNAUTHENTICATED:
+    case grpc::StatusCode::PERMISSION_DENIED:
+      return kDenied;
     default:
-      std::cerr << "breakerctl: " << status.error_message() << "\n";
       return kError;
   }
 }

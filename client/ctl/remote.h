@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "breaker/v1/admin.grpc.pb.h"
 #include "breaker/v1/breaker.grpc.pb.h"
@@ -21,6 +23,10 @@ grpc::Status ListAll(const Daemon& daemon, const std::string& service,
                      const std::vector<v1::CircuitState>& states, v1::ListStatsResponse* all);
 
 void SetDeadline(const Daemon& daemon, grpc::ClientContext& context);
+
+// Why the daemon did not do it, in words that say what to do about it. For UNAVAILABLE it asks the
+// daemon's port what is wrong; `message` may be empty then.
+std::string InWords(const Daemon& daemon, absl::StatusCode code, absl::string_view message);
 
 // Says on stderr what went wrong, and gives the exit status for it.
 int Fail(const Daemon& daemon, const grpc::Status& status);

@@ -103,10 +103,14 @@ std::vector<std::string> Screen(const Daemon& daemon, const grpc::Status& status
   std::sort(all.mutable_stats()->begin(), all.mutable_stats()->end(), IsWorse);
 
   std::vector<std::string> lines;
-  std::string head =
-      absl::StrCat(LocalTime(absl::Now()).substr(0, 8), "  ", daemon.target, "  ", all.stats_size(),
-                   " breakers: ", open, " open, ", half_open, " half open  (q ends)");
-  if (!status.ok()) head = absl::StrCat("UNAVAILABLE, last seen: ", head);
+  std::string head = absl::StrCat(LocalTime(absl::Now()).substr(0, 8), "  ", daemon.options.target,
+                                  "  ", all.stats_size(), " breakers: ", open, " open, ", half_open,
+                                  " half open  (q ends)");
+  if (!status.ok()) {
+    head =
+        absl::StrCat(absl::StatusCodeToString(static_cast<absl::StatusCode>(status.error_code())),
+                     ", last seen: ", head);
+  }
   lines.push_back(head.substr(0, columns));
   std::vector<Row> table = {
       {"BREAKER", "STATE", "CALLS", "FAILED", "RATE", "WORKERS", "NEXT ATTEMPT", "WHY"}};

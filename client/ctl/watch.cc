@@ -65,7 +65,7 @@ int Watch(const Daemon& daemon, const std::vector<Key>& keys, bool json) {
   }
   const grpc::Status status = stream->Finish();
   if (status.ok()) {
-    std::cerr << "breakerctl: breakerd at " << daemon.target << " is stopping\n";
+    std::cerr << "breakerctl: breakerd at " << daemon.options.target << " is stopping\n";
     return kUnavailable;
   }
   return Fail(daemon, status);

@@ -11,7 +11,8 @@
 
 namespace breaker::testing {
 
-ScriptedBreakerService::ScriptedBreakerService() : target_("127.0.0.1:0") {
+ScriptedBreakerService::ScriptedBreakerService(std::shared_ptr<grpc::ServerCredentials> credentials)
+    : credentials_(std::move(credentials)), target_("127.0.0.1:0") {
   acquire_response_.set_allowed(true);
   acquire_response_.set_permit_id(7);
   acquire_response_.set_state(v1::CLOSED);
@@ -30,7 +31,7 @@ ScriptedBreakerService::~ScriptedBreakerService() {
 void ScriptedBreakerService::Start() {
   int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(target_, grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(target_, credentials_, &port);
   builder.RegisterService(this);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
@@ -60,6 +61,11 @@ void ScriptedBreakerService::AnswerStats(const v1::CircuitStats& stats) {
 void ScriptedBreakerService::Fail(grpc::Status status) {
   std::lock_guard lock(mu_);
   status_ = std::move(status);
+}
+
+void ScriptedBreakerService::RequireToken(const std::string& token) {
+  std::lock_guard lock(mu_);
+  required_token_ = token;
 }
 
 void ScriptedBreakerService::Hang() {
@@ -166,6 +172,37 @@ int ScriptedBreakerService::list_calls() const {
   return list_calls_;
 }
 
+std::map<std::string, std::string> ScriptedBreakerService::authorizations() const {
+  std::lock_guard lock(mu_);
+  return authorizations_;
+}
+
+std::string ScriptedBreakerService::peer_name() const {
+  std::lock_guard lock(mu_);
+  return peer_name_;
+}
+
+int ScriptedBreakerService::unauthenticated() const {
+  std::lock_guard lock(mu_);
+  return unauthenticated_;
+}
+
+grpc::Status ScriptedBreakerService::Authenticate(const std::string& rpc,
+                                                  const grpc::ServerContext& context) {
+  const auto& metadata = context.client_metadata();
+  const auto found = metadata.find("authorization");
+  std::string& authorization = authorizations_[rpc];
+  authorization = found == metadata.end() ? std::string()
+                                          : std::string(found->second.data(), found->second.size());
+  const auto names = context.auth_context()->FindPropertyValues("x509_common_name");
+  peer_name_ = names.empty() ? std::string() : std::string(names[0].data(), names[0].size());
+  if (required_token_.empty() || authorization == "Bearer " + required_token_) {
+    return grpc::Status::OK;
+  }
+  ++unauthenticated_;
+  return {grpc::StatusCode::UNAUTHENTICATED, "no such token"};
+}
+
 grpc::Status ScriptedBreakerService::Await(std::unique_lock<std::mutex>& lock,
                                            grpc::ServerContext& context) {
   while (hangs_ && !context.IsCancelled()) {
@@ -178,6 +215,7 @@ grpc::Status ScriptedBreakerService::Acquire(grpc::ServerContext* context,
                                              const v1::AcquireRequest* request,
                                              v1::AcquireResponse* response) {
   std::unique_lock lock(mu_);
+  if (grpc::Status who = Authenticate("Acquire", *context); !who.ok()) return who;
   acquires_.push_back(*request);
   const grpc::Status status = Await(lock, *context);
   *response = acquire_response_;
@@ -188,6 +226,7 @@ grpc::Status ScriptedBreakerService::Report(grpc::ServerContext* context,
                                             const v1::ReportRequest* request,
                                             v1::ReportResponse* response) {
   std::unique_lock lock(mu_);
+  if (grpc::Status who = Authenticate("Report", *context); !who.ok()) return who;
   reports_.push_back(*request);
   response->set_disposition(v1::ReportResponse::COUNTED);
   return Await(lock, *context);
@@ -197,6 +236,7 @@ grpc::Status ScriptedBreakerService::GetStats(grpc::ServerContext* context,
                                               const v1::GetStatsRequest*,
                                               v1::CircuitStats* response) {
   std::unique_lock lock(mu_);
+  if (grpc::Status who = Authenticate("GetStats", *context); !who.ok()) return who;
   const grpc::Status status = Await(lock, *context);
   *response = stats_;
   return status;
@@ -206,6 +246,7 @@ grpc::Status ScriptedBreakerService::ListStats(grpc::ServerContext* context,
                                                const v1::ListStatsRequest*,
                                                v1::ListStatsResponse* response) {
   std::unique_lock lock(mu_);
+  if (grpc::Status who = Authenticate("ListStats", *context); !who.ok()) return who;
   ++list_calls_;
   const grpc::Status status = Await(lock, *context);
   *response->add_stats() = stats_;
@@ -216,6 +257,7 @@ grpc::Status ScriptedBreakerService::Watch(
     grpc::ServerContext* context,
     grpc::ServerReaderWriter<v1::WatchResponse, v1::WatchRequest>* stream) {
   std::unique_lock lock(mu_);
+  if (grpc::Status who = Authenticate("Watch", *context); !who.ok()) return who;
   if (!watch_status_.ok()) return watch_status_;
   const auto self = streams_.emplace(streams_.end());
   const int ended_before = streams_ended_;
@@ -268,6 +310,7 @@ grpc::Status ScriptedBreakerService::ReportBatch(grpc::ServerContext* context,
                                                  const v1::ReportBatchRequest* request,
                                                  v1::ReportBatchResponse* response) {
   std::unique_lock lock(mu_);
+  if (grpc::Status who = Authenticate("ReportBatch", *context); !who.ok()) return who;
   batches_.push_back(*request);
   const grpc::Status status = Await(lock, *context);
   for (const v1::OutcomeRun& run : request->outcomes()) {

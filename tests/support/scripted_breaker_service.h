@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <deque>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -16,10 +17,11 @@
 namespace breaker::testing {
 
 // A CircuitBreaker service without breakers: it answers what the test told it to, and remembers
-// what it was asked. It listens on a free port of 127.0.0.1.
+// what it was asked. It listens on a free port of 127.0.0.1, in plaintext unless told otherwise.
 class ScriptedBreakerService : public v1::CircuitBreaker::Service {
  public:
-  ScriptedBreakerService();
+  explicit ScriptedBreakerService(
+      std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials());
   ~ScriptedBreakerService() override;
 
   const std::string& target() const { return target_; }
@@ -29,6 +31,10 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
   void AnswerStats(const v1::CircuitStats& stats);
   // What all rpcs answer from now on, if it is not OK.
   void Fail(grpc::Status status);
+
+  // Rpcs from now on that do not bring this token are answered with UNAUTHENTICATED; "" = none has
+  // to.
+  void RequireToken(const std::string& token);
 
   // Every rpc from now on waits for Release, or for its own cancellation.
   void Hang();
@@ -66,6 +72,12 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
   std::vector<v1::OutcomeRun> runs() const;
   int run_count() const;
   int list_calls() const;
+  // The metadata "authorization" that each rpc brought last, "" for none, by the rpc's name.
+  std::map<std::string, std::string> authorizations() const;
+  // The common name in the certificate that the last rpc's connection has shown, "" for none.
+  std::string peer_name() const;
+  // How many rpcs were answered with UNAUTHENTICATED for the want of a token.
+  int unauthenticated() const;
   // Streams that are open.
   int streams() const;
 
@@ -91,9 +103,13 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
   grpc::Status ReportBatch(grpc::ServerContext* context, const v1::ReportBatchRequest* request,
                            v1::ReportBatchResponse* response) override;
 
+  // Takes note of who asks; an error if it is not who it has to be.
+  grpc::Status Authenticate(const std::string& rpc, const grpc::ServerContext& context);
+
   // Waits while the service hangs, then gives the status to answer with.
   grpc::Status Await(std::unique_lock<std::mutex>& lock, grpc::ServerContext& context);
 
+  const std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::string target_;
   std::unique_ptr<grpc::Server> server_;
 
@@ -107,6 +123,10 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
   std::vector<v1::AcquireRequest> acquires_;
   std::vector<v1::ReportRequest> reports_;
   int list_calls_ = 0;
+  std::string required_token_;
+  std::map<std::string, std::string> authorizations_;
+  std::string peer_name_;
+  int unauthenticated_ = 0;
 
   std::list<Stream> streams_;
   v1::CircuitUpdate subscription_answer_;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "client/cpp/src/convert.h"
+#include "client/cpp/src/denial.h"
 
 namespace breaker::internal {
 namespace {
@@ -81,6 +82,7 @@ void Cache::OnMessage(const v1::WatchResponse& message, uint64_t stream) {
     server::MutexLock lock(&mu_);
     is_new = std::exchange(stream_, stream) != stream;
     if (is_new) {
+      stream_denial_ = absl::OkStatus();
       // What the stream before has said holds for as long as it was to hold.
       const SteadyTime until = surroundings_.trusted_until.load();
       doubt = now >= until;
@@ -98,8 +100,14 @@ void Cache::OnMessage(const v1::WatchResponse& message, uint64_t stream) {
 
 void Cache::OnEnd(const grpc::Status& status) {
   exchange_->batcher.SetConnected(false);
+  if (absl::Status denial = DenialIn(status); !denial.ok()) {
+    server::MutexLock lock(&mu_);
+    stream_denial_ = std::move(denial);
+  }
   if (status.error_code() == grpc::StatusCode::INVALID_ARGUMENT ||
-      status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) {
+      status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED ||
+      status.error_code() == grpc::StatusCode::PERMISSION_DENIED ||
+      status.error_code() == grpc::StatusCode::NOT_FOUND) {  // for who may only look
     // One subscription is not to the daemon's liking: each begins anew with its next call, and the
     // one in question finds out by its own rpc.
     cells_.ForEach([](Cell& cell) {
@@ -137,6 +145,15 @@ const Policy* Cache::Keep(const Policy* policy) {
   if (policies_.size() >= kMaxPolicies) return nullptr;
   return policies_.emplace(std::move(serialized), std::make_unique<const Policy>(*policy))
       .first->second.get();
+}
+
+absl::Status Cache::denial() const {
+  if (exchange_ == nullptr) return absl::OkStatus();
+  {
+    server::MutexLock lock(&mu_);
+    if (!stream_denial_.ok()) return stream_denial_;
+  }
+  return exchange_->batcher.denial();
 }
 
 CacheStats Cache::Stats() const {

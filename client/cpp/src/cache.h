@@ -50,6 +50,8 @@ class Cache : private WatchStream::Listener {
 
   const Surroundings& surroundings() const { return surroundings_; }
   CacheStats Stats() const;
+  // OK, or why the daemon does not accept the stream or the outcomes.
+  absl::Status denial() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   // What a client in cached mode has besides.
@@ -84,6 +86,7 @@ class Cache : private WatchStream::Listener {
   uint64_t stream_ ABSL_GUARDED_BY(mu_) = 0;  // the last one that is up
   // When cells are to be doubted that the last stream has not confirmed.
   std::optional<SteadyTime> doubt_at_ ABSL_GUARDED_BY(mu_);
+  absl::Status stream_denial_ ABSL_GUARDED_BY(mu_);  // OK = it was not the last word.
 };
 
 }  // namespace breaker::internal

@@ -18,6 +18,8 @@ constexpr uint64_t kFlushAt = 4096;
 // For who is refused because another asks the daemon just now, or by a ramp.
 constexpr absl::Duration kShortRetryAfter = absl::Milliseconds(10);
 
+constexpr auto kDeniedFor = std::chrono::seconds(1);
+
 // The engine's enums have the contract's numbers.
 State FromEngine(server::State state) { return FromProto(static_cast<v1::CircuitState>(state)); }
 server::Outcome ToEngine(Outcome outcome) { return static_cast<server::Outcome>(ToProto(outcome)); }
@@ -66,7 +68,11 @@ Cell::Answer Cell::Decide(SteadyTime now, const Policy* policy) {
   server::MutexLock lock(&mu_);
   Answer answer;
   // A local breaker goes on until the daemon has said something.
-  if (local_ != nullptr || !Trusted(now) || !Brings(policy)) return answer;
+  const bool denied = now < denied_until_;
+  if (local_ != nullptr || !Trusted(now) || !Brings(policy)) {
+    if (denied) answer.kind = Answer::Kind::kDenied;
+    return answer;
+  }
   answer.state = state_;
   if (state_ == State::kClosed) {
     if (ramp_started_at_.has_value()) {
@@ -84,6 +90,10 @@ Cell::Answer Cell::Decide(SteadyTime now, const Policy* policy) {
     return answer;
   }
   if (now < retry_at_) return Refused(absl::FromChrono(retry_at_ - now));
+  if (denied) {
+    answer.kind = Answer::Kind::kDenied;
+    return answer;
+  }
   if (asking_) return Refused(kShortRetryAfter);
   asking_ = true;
   answer.kind = Answer::Kind::kAskAlone;
@@ -105,6 +115,11 @@ void Cell::Learn(const v1::AcquireResponse& response, SteadyTime now, const Poli
     retry_at_ = After(now, FromProto(response.retry_after()));
   }
   SetGate();
+}
+
+void Cell::Deny(SteadyTime now) {
+  server::MutexLock lock(&mu_);
+  denied_until_ = now + kDeniedFor;
 }
 
 void Cell::EndAsking() {

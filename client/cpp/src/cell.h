@@ -50,6 +50,7 @@ struct CellAnswer {
     kRefused,
     kAsk,       // The daemon decides.
     kAskAlone,  // As kAsk, and others are refused until EndAsking.
+    kDenied,    // The daemon would decide, but it will not for this worker.
   };
   Kind kind = Kind::kAsk;
   State state = State::kClosed;
@@ -99,6 +100,9 @@ class Cell {
   // it is slow and not away, and another worker may have the probe. kAsk where others have to
   // decide.
   Answer RefuseUnanswered(SteadyTime now) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // The daemon does not permit the question; for a second it is not asked again.
+  void Deny(SteadyTime now) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Counts a call that was allowed under `generation`.
   void Record(uint64_t generation, Outcome outcome, absl::string_view label,
@@ -187,6 +191,7 @@ class Cell {
   uint64_t stream_ ABSL_GUARDED_BY(mu_) = 0;
   bool subscribed_ ABSL_GUARDED_BY(mu_) = false;
   bool asking_ ABSL_GUARDED_BY(mu_) = false;
+  SteadyTime denied_until_ ABSL_GUARDED_BY(mu_);
   absl::InsecureBitGen random_ ABSL_GUARDED_BY(mu_);
 
   std::unique_ptr<LocalBreaker> local_ ABSL_GUARDED_BY(mu_);  // null = the daemon decides

@@ -10,6 +10,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "breaker/v1/breaker.pb.h"
+#include "client/cpp/src/access.h"
 #include "client/cpp/src/cache.h"
 #include "client/cpp/src/cell.h"
 #include "client/cpp/src/convert.h"
@@ -173,10 +174,15 @@ void Permit::Give(Outcome outcome, std::string_view label, std::optional<absl::D
 // ---------------------------------------------------------------------------------------------
 // Client
 
+absl::StatusOr<std::unique_ptr<Client>> Client::Create(ClientOptions options) {
+  if (absl::Status status = internal::CheckAccess(options); !status.ok()) return status;
+  if (absl::Status status = internal::CheckAccessFiles(options); !status.ok()) return status;
+  return std::make_unique<Client>(std::move(options));
+}
+
 Client::Client(ClientOptions options)
     : options_(WithDefaults(std::move(options))),
-      daemon_(std::make_unique<internal::Daemon>(options_.target, options_.worker_id,
-                                                 options_.rpc_timeout)),
+      daemon_(std::make_unique<internal::Daemon>(options_)),
       cache_(std::make_unique<internal::Cache>(options_, daemon_->stub())) {}
 
 Client::~Client() = default;
@@ -212,6 +218,8 @@ absl::StatusOr<Permit> Client::AcquireSlowly(const Key& key, Cell* cell, const P
       const absl::Cleanup end = [cell] { cell->EndAsking(); };
       return Ask(key, cell, policy);
     }
+    case Cell::Answer::Kind::kDenied:
+      return WithoutDaemon(key, cell, policy);
     case Cell::Answer::Kind::kAllowed:
     case Cell::Answer::Kind::kRefused:
       break;
@@ -242,6 +250,13 @@ absl::StatusOr<Permit> Client::Ask(const Key& key, Cell* cell, const Policy* pol
   v1::AcquireResponse response;
   const absl::Status status = daemon_->Call(&Stub::Acquire, request, &response);
   const auto now = std::chrono::steady_clock::now();
+  if (absl::IsPermissionDenied(status)) {
+    if (cell == nullptr && cache_->wanted()) cell = cache_->FindOrCreate(key);
+    if (cell != nullptr) cell->Deny(now);
+    return WithoutDaemon(key, cell, policy);
+  }
+  // It may be so for ever while the stream, which was begun before, says that a probe is due.
+  if (absl::IsUnauthenticated(status)) return WithoutDaemon(key, cell, policy);
   if (absl::IsUnavailable(status)) {
     const Cell::Answer refusal = cell != nullptr ? cell->RefuseUnanswered(now) : Cell::Answer();
     if (refusal.kind == Cell::Answer::Kind::kAsk) return WithoutDaemon(key, cell, policy);
@@ -282,6 +297,11 @@ absl::StatusOr<Stats> Client::GetStats(const Key& key) {
   const absl::Status status = daemon_->Call(&Stub::GetStats, request, &response);
   if (!status.ok()) return status;
   return FromProto(response);
+}
+
+absl::Status Client::daemon_status() const {
+  const absl::Status status = daemon_->Status();
+  return status.ok() ? cache_->denial() : status;
 }
 
 CacheStats Client::cache_stats() const { return cache_->Stats(); }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "client/cpp/src/convert.h"
+#include "client/cpp/src/denial.h"
 
 namespace breaker::internal {
 namespace {
@@ -12,6 +13,8 @@ namespace {
 // Failures that come close together go together.
 constexpr auto kBetweenBatches = std::chrono::milliseconds(1);
 constexpr auto kRetryAfter = std::chrono::milliseconds(100);
+// Somebody has to put it right first, and a token is not read again any sooner.
+constexpr auto kDeniedRetryAfter = std::chrono::seconds(1);
 constexpr auto kBatchTimeout = std::chrono::seconds(1);
 
 uint64_t RandomSession() {
@@ -28,6 +31,7 @@ bool IsWorthRetrying(const grpc::Status& status) {
     case grpc::StatusCode::ABORTED:
     case grpc::StatusCode::INTERNAL:
     case grpc::StatusCode::UNKNOWN:
+    case grpc::StatusCode::UNAUTHENTICATED:
       return true;
     default:
       return false;
@@ -149,12 +153,15 @@ void ReportBatcher::OnDone(const grpc::Status& status) {
   const std::unique_ptr<Call> call = std::move(call_);
   Batch& batch = *call->batch;
   last_failed_ = !status.ok();
+  denial_ = DenialIn(status);
+  const bool forbidden = absl::IsPermissionDenied(denial_);
+  if (forbidden && !batch.denied_at.has_value()) batch.denied_at = now;
   if (status.ok()) {
     if (!std::exchange(batch.answered, true)) batch.answered_at = now;
     Forget(call->response.stored_sequence(), now);
-  } else if (IsWorthRetrying(status)) {
+  } else if (IsWorthRetrying(status) || (forbidden && now - *batch.denied_at < limits_.age)) {
     batch.unsent = true;
-    next_ = now + kRetryAfter;
+    next_ = now + (denial_.ok() ? kRetryAfter : kDeniedRetryAfter);
   } else if (!std::exchange(batch.answered, true)) {
     batch.answered_at = now - limits_.age;
     signal_->CountDropped(CountOf(batch.request));
@@ -185,6 +192,11 @@ ReportBatcher::Batch* ReportBatcher::FirstUnsent() {
   const auto unsent = std::partition_point(batches_.begin(), batches_.end(),
                                            [](const auto& batch) { return !batch->unsent; });
   return unsent == batches_.end() ? nullptr : unsent->get();
+}
+
+absl::Status ReportBatcher::denial() const {
+  server::MutexLock lock(&mu_);
+  return denial_;
 }
 
 void ReportBatcher::Finish(SteadyTime deadline) {

@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "breaker/v1/breaker.grpc.pb.h"
 #include "client/cpp/src/cell.h"
 #include "client/cpp/src/flush_signal.h"
@@ -23,7 +25,9 @@ namespace breaker::internal {
 // daemon has stored them, and sent again in their order after the connection was lost.
 //
 // Limits: see there; past them the oldest answered batch is not kept any more. While a batch waits
-// for its answer no other is made: outcomes stay in their cells.
+// for its answer no other is made: outcomes stay in their cells. So it is while the daemon does not
+// know who sends them; a batch that it does not permit is given up after Limits::age, for those
+// behind it.
 //
 // Batches are sent only while the Watch stream is up, which shares the connection: so its end is
 // known before anything goes out on the next one. Thread-safe, except that Pump is for one thread.
@@ -55,6 +59,9 @@ class ReportBatcher {
   // longer. Says when to call again at the latest.
   SteadyTime Pump(SteadyTime now, bool flush) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // OK, or why the daemon did not accept the last batch.
+  absl::Status denial() const ABSL_LOCKS_EXCLUDED(mu_);
+
   // Sends all there is, until that is done, fails or takes too long.
   void Finish(SteadyTime deadline) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -64,7 +71,8 @@ class ReportBatcher {
     v1::ReportBatchRequest request;
     bool answered = false;
     SteadyTime answered_at;
-    bool unsent = true;  // on this connection
+    bool unsent = true;                   // on this connection
+    std::optional<SteadyTime> denied_at;  // for the first time
   };
   struct Call;
 
@@ -91,7 +99,7 @@ class ReportBatcher {
   bool more_ = false;  // Collect has left something.
 
   // Guarded by mu_, which is taken before the signal's, and never with a cell's.
-  server::Mutex mu_;
+  mutable server::Mutex mu_;
   bool connected_ ABSL_GUARDED_BY(mu_) = false;
   bool flush_ ABSL_GUARDED_BY(mu_) = false;  // Unsent outcomes are not to wait.
   std::deque<std::unique_ptr<Batch>> batches_ ABSL_GUARDED_BY(mu_);  // by number
@@ -99,6 +107,7 @@ class ReportBatcher {
   uint64_t last_sequence_ ABSL_GUARDED_BY(mu_) = 0;
   std::unique_ptr<Call> call_ ABSL_GUARDED_BY(mu_);  // Null = none is under way.
   bool last_failed_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status denial_ ABSL_GUARDED_BY(mu_);
   SteadyTime next_ ABSL_GUARDED_BY(mu_);  // Not before this is a batch sent.
   std::condition_variable_any done_;
 };

@@ -166,9 +166,9 @@ TEST_F(DaemonAwayTest, PingThatIsAnsweredWithAnErrorBringsTheDaemonBack) {
   Connect(client);
   service_.Hang();
   (void)client.Acquire(kKey);
-  service_.Fail({grpc::StatusCode::PERMISSION_DENIED, "not for you"});
+  service_.Fail({grpc::StatusCode::RESOURCE_EXHAUSTED, "full"});
   service_.Release();
-  EXPECT_TRUE(Eventually([&] { return absl::IsPermissionDenied(client.Acquire(kKey).status()); }));
+  EXPECT_TRUE(Eventually([&] { return absl::IsResourceExhausted(client.Acquire(kKey).status()); }));
 }
 
 TEST_F(DaemonAwayTest, RpcCutOffByAShutdownMeansAway) {

@@ -17,6 +17,7 @@ namespace {
 
 using ::testing::AnyOf;
 using ::testing::Each;
+using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Le;
 using ::testing::SizeIs;
@@ -136,6 +137,34 @@ TEST_F(ReportBatcherTest, BatchesThatAreKeptAreBounded) {
 
 TEST_F(ReportBatcherTest, NothingIsKeptForLongerThanItsTime) {
   EXPECT_LE(SentAgain({.age = std::chrono::nanoseconds(0)}), 1);
+}
+
+TEST_F(ReportBatcherTest, BatchThatIsNotPermittedIsGivenUpInItsTimeForThoseBehindIt) {
+  ReportBatcher batcher(stub_.get(), "w1", &around_.signal,
+                        {.age = std::chrono::milliseconds(1500)});
+  batcher.SetConnected(true);
+  service_.FailBatches({grpc::StatusCode::PERMISSION_DENIED, "not for you"});
+  MakeRuns(3);
+  ASSERT_TRUE(PumpUntil(batcher, [&] { return batcher.denial().code() != absl::StatusCode::kOk; }));
+  MakeRuns(1);
+  ASSERT_TRUE(PumpUntil(batcher, [&] { return service_.batches().back().sequence() == 2; }));
+  EXPECT_THAT(service_.batch_sizes(), ElementsAre(3, 3, 3, 1));  // At 0 s, 1 s and 2 s, and then.
+  EXPECT_EQ(around_.signal.dropped(), 3U);
+  service_.FailBatches(grpc::Status::OK);
+  EXPECT_TRUE(PumpUntil(batcher, [&] { return batcher.denial().ok(); }));
+  EXPECT_EQ(around_.signal.dropped(), 3U);
+}
+
+TEST_F(ReportBatcherTest, BatchOfAnUnknownWorkerIsNeverGivenUp) {
+  ReportBatcher batcher(stub_.get(), "w1", &around_.signal, {.age = {}});
+  batcher.SetConnected(true);
+  service_.FailBatches({grpc::StatusCode::UNAUTHENTICATED, "who are you"});
+  MakeRuns(3);
+  ASSERT_TRUE(PumpUntil(batcher, [&] { return service_.batches().size() == 2; }));
+  service_.FailBatches(grpc::Status::OK);
+  ASSERT_TRUE(PumpUntil(batcher, [&] { return batcher.denial().ok(); }));
+  EXPECT_THAT(service_.batch_sizes(), Each(3));
+  EXPECT_EQ(around_.signal.dropped(), 0U);
 }
 
 }  // namespace

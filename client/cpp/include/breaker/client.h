@@ -185,8 +185,23 @@ enum class OnDaemonUnavailable {
   kLocal,
 };
 
+// TLS to the daemon, whose certificate is always checked. The files are in PEM and looked at every
+// second: what they hold then is for the connections that are made from then on.
+struct TlsOptions {
+  std::string ca_file = {};           // signs the daemon's certificate; empty = the system's roots
+  std::string certificate_file = {};  // the client's own, with its chain; only with the next
+  std::string key_file = {};
+  std::string server_name = {};  // in the daemon's certificate, if not the target's host
+};
+
 struct ClientOptions {
   std::string target = "127.0.0.1:50051";
+  std::optional<TlsOptions> tls = {};  // unset = plaintext
+  // The secret by which the daemon knows who asks, or a file with it that is read again every
+  // second, and kept by its last good content. It goes over TLS alone, unless the last says else.
+  std::string token = {};
+  std::string token_file = {};
+  bool token_over_plaintext = false;
   // The same for all calls of one worker; quorum counts distinct ones. Empty = "<hostname>:<pid>".
   std::string worker_id = {};
   // The longest that one question or report may hold up the caller.
@@ -199,6 +214,12 @@ struct ClientOptions {
   // Breakers that this client knows at once, at about 1.5 kB each; calls of further ones are as in
   // kRemote, and allowed where kLocal would decide.
   size_t max_cached_breakers = 16'384;
+
+  // The defaults, but what the environment says: BREAKERD_TARGET, BREAKERD_TLS_CA (a file, or
+  // "system"; set = TLS), BREAKERD_TLS_CERT, BREAKERD_TLS_KEY, BREAKERD_TLS_SERVER_NAME,
+  // BREAKERD_TOKEN or BREAKERD_TOKEN_FILE, BREAKERD_TOKEN_OVER_PLAINTEXT=1, BREAKERD_WORKER_ID.
+  // Empty = not set. INVALID_ARGUMENT names the variable that is wrong, as Client::Create does.
+  static absl::StatusOr<ClientOptions> FromEnvironment();
 };
 
 // What one Execute does otherwise than its Client.
@@ -242,8 +263,8 @@ class Permit {
   bool probe() const { return probe_; }
   // Allowed only because the policy is a shadow: it would have been refused. Not counted.
   bool shadow() const { return shadow_; }
-  // The daemon could not be asked, and ClientOptions::on_daemon_unavailable decided. The daemon
-  // does not count it.
+  // The daemon could not be asked, or did not accept who asks, and
+  // ClientOptions::on_daemon_unavailable decided. The daemon does not count it.
   bool daemon_unavailable() const { return daemon_unavailable_; }
   State state() const { return state_; }
   // When refused: how long to wait before asking again.
@@ -340,6 +361,11 @@ struct CacheStats {
 // it has a thread.
 class Client {
  public:
+  // INVALID_ARGUMENT names what is wrong with the options for TLS and the token: files that cannot
+  // be used as they are now, a token without TLS.
+  static absl::StatusOr<std::unique_ptr<Client>> Create(ClientOptions options);
+  // Waits for such files. For options that contradict each other the daemon is away, for ever;
+  // daemon_status() says why.
   explicit Client(ClientOptions options = {});
   // Sends the outcomes that were not sent yet, for at most a second.
   ~Client();
@@ -347,20 +373,27 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   // Asks whether a call may be made now. A refusal is a Permit too, and so is the answer when the
-  // daemon is away. `policy` is in effect unless an operator has set one.
+  // daemon is away, or does not accept who asks: on_daemon_unavailable decides, and daemon_status()
+  // tells. `policy` is in effect unless an operator has set one.
   // Errors: INVALID_ARGUMENT names the field, the value and what is allowed; RESOURCE_EXHAUSTED:
   // the daemon holds as many breakers as it may; others as the daemon gives them.
   absl::StatusOr<Permit> Acquire(const Key& key,
                                  const std::optional<Policy>& policy = std::nullopt);
 
   // Reports a call that was made without asking. It counts while the circuit is closed.
-  // Errors: UNAVAILABLE: the daemon is away and the report is lost; INVALID_ARGUMENT and
-  // RESOURCE_EXHAUSTED as above.
+  // Errors: UNAVAILABLE: the daemon is away and the report is lost; UNAUTHENTICATED and
+  // PERMISSION_DENIED: it is not accepted; INVALID_ARGUMENT and RESOURCE_EXHAUSTED as above.
   absl::Status Report(const Key& key, Outcome outcome, absl::Duration took,
                       std::string_view label = {});
 
   // NOT_FOUND for a breaker that does not exist; UNAVAILABLE when the daemon is away.
   absl::StatusOr<Stats> GetStats(const Key& key);
+
+  // OK, or why the daemon does not decide all calls now, as it was found last: UNAVAILABLE;
+  // UNAUTHENTICATED: it does not know the token or certificate; PERMISSION_DENIED: what they stand
+  // for may not do what was asked. Until that is put right the daemon is asked once a second, in
+  // Mode::kRemote without kLocal with each call that is not permitted.
+  absl::Status daemon_status() const;
 
   CacheStats cache_stats() const;
 
