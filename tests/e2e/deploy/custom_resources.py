@@ -1,5 +1,6 @@
-"""Schemas of the objects whose kinds Kubernetes itself does not have, of the fields that deploy/ uses:
-an unknown field is an error. By hand, from the APIs' references:
+"""Schemas of the objects whose kinds Kubernetes itself does not have.
+
+Of the fields that deploy/ uses: an unknown field is an error. By hand, from the APIs' references:
 
 https://cert-manager.io/docs/reference/api-docs/#cert-manager.io/v1.Certificate
 https://prometheus-operator.dev/docs/api-reference/api/
@@ -11,15 +12,24 @@ LABELS = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 def record(required, **fields):
-    return {"type": "object", "properties": fields, "required": required.split(),
-            "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": fields,
+        "required": required.split(),
+        "additionalProperties": False,
+    }
 
 
 def custom(group_version, spec):
-    return record("apiVersion kind metadata spec", apiVersion={"const": group_version}, kind=TEXT,
-                  metadata=record("name namespace", name=TEXT, namespace=TEXT, labels=LABELS,
-                                  annotations=LABELS),
-                  spec=spec)
+    return record(
+        "apiVersion kind metadata spec",
+        apiVersion={"const": group_version},
+        kind=TEXT,
+        metadata=record(
+            "name namespace", name=TEXT, namespace=TEXT, labels=LABELS, annotations=LABELS
+        ),
+        spec=spec,
+    )
 
 
 def list_of(item):
@@ -30,28 +40,78 @@ KEY = record("name key", name=TEXT, key=TEXT, optional={"type": "boolean"})
 CA = {"oneOf": [record("secret", secret=KEY), record("configMap", configMap=KEY)]}
 
 SCHEMAS = {
-    "Certificate": custom("cert-manager.io/v1", record(
-        "secretName issuerRef dnsNames usages",
-        secretName=TEXT, commonName={"type": "string", "maxLength": 64}, dnsNames=list_of(TEXT),
-        uris=list_of(TEXT), duration=DURATION, renewBefore=DURATION,
-        issuerRef=record("name", name=TEXT, kind={"enum": ["Issuer", "ClusterIssuer"]}, group=TEXT),
-        privateKey=record("", algorithm={"enum": ["RSA", "ECDSA", "Ed25519"]},
-                          size={"enum": [256, 384, 521, 2048, 4096, 8192]},
-                          encoding={"enum": ["PKCS1", "PKCS8"]},
-                          rotationPolicy={"enum": ["Never", "Always"]}),
-        usages=list_of({"enum": ["digital signature", "key encipherment", "server auth",
-                                 "client auth"]}))),
-    "ServiceMonitor": custom("monitoring.coreos.com/v1", record(
-        "selector endpoints",
-        jobLabel=TEXT, selector=record("matchLabels", matchLabels=LABELS),
-        namespaceSelector=record("", any={"type": "boolean"}, matchNames=list_of(TEXT)),
-        endpoints=list_of(record("port", port=TEXT, path=TEXT, interval=DURATION,
-                                 scrapeTimeout=DURATION, scheme={"enum": ["http", "https"]},
-                                 tlsConfig=record("", ca=CA, serverName=TEXT))))),
-    "PrometheusRule": custom("monitoring.coreos.com/v1", record(
-        "groups", groups=list_of(record(
-            "name rules", name=TEXT, interval=DURATION, rules=list_of(
-                {"oneOf": [record("alert expr", **{"for": DURATION}, alert=TEXT, expr=TEXT,
-                                  labels=LABELS, annotations=LABELS, keep_firing_for=DURATION),
-                           record("record expr", record=TEXT, expr=TEXT, labels=LABELS)]}))))),
+    "Certificate": custom(
+        "cert-manager.io/v1",
+        record(
+            "secretName issuerRef dnsNames usages",
+            secretName=TEXT,
+            commonName={"type": "string", "maxLength": 64},
+            dnsNames=list_of(TEXT),
+            uris=list_of(TEXT),
+            duration=DURATION,
+            renewBefore=DURATION,
+            issuerRef=record(
+                "name", name=TEXT, kind={"enum": ["Issuer", "ClusterIssuer"]}, group=TEXT
+            ),
+            privateKey=record(
+                "",
+                algorithm={"enum": ["RSA", "ECDSA", "Ed25519"]},
+                size={"enum": [256, 384, 521, 2048, 4096, 8192]},
+                encoding={"enum": ["PKCS1", "PKCS8"]},
+                rotationPolicy={"enum": ["Never", "Always"]},
+            ),
+            usages=list_of(
+                {"enum": ["digital signature", "key encipherment", "server auth", "client auth"]}
+            ),
+        ),
+    ),
+    "ServiceMonitor": custom(
+        "monitoring.coreos.com/v1",
+        record(
+            "selector endpoints",
+            jobLabel=TEXT,
+            selector=record("matchLabels", matchLabels=LABELS),
+            namespaceSelector=record("", any={"type": "boolean"}, matchNames=list_of(TEXT)),
+            endpoints=list_of(
+                record(
+                    "port",
+                    port=TEXT,
+                    path=TEXT,
+                    interval=DURATION,
+                    scrapeTimeout=DURATION,
+                    scheme={"enum": ["http", "https"]},
+                    tlsConfig=record("", ca=CA, serverName=TEXT),
+                )
+            ),
+        ),
+    ),
+    "PrometheusRule": custom(
+        "monitoring.coreos.com/v1",
+        record(
+            "groups",
+            groups=list_of(
+                record(
+                    "name rules",
+                    name=TEXT,
+                    interval=DURATION,
+                    rules=list_of(
+                        {
+                            "oneOf": [
+                                record(
+                                    "alert expr",
+                                    **{"for": DURATION},
+                                    alert=TEXT,
+                                    expr=TEXT,
+                                    labels=LABELS,
+                                    annotations=LABELS,
+                                    keep_firing_for=DURATION
+                                ),
+                                record("record expr", record=TEXT, expr=TEXT, labels=LABELS),
+                            ]
+                        }
+                    ),
+                )
+            ),
+        ),
+    ),
 }

@@ -56,8 +56,9 @@ class Dockerfile:
     @property
     def command(self):
         """What the container runs: ENTRYPOINT and CMD, in the form of JSON."""
-        commands = [json.loads(self.one(word)) for word in ("ENTRYPOINT", "CMD")
-                    if self.all_of(word)]
+        commands = [
+            json.loads(self.one(word)) for word in ("ENTRYPOINT", "CMD") if self.all_of(word)
+        ]
         return sum(commands, [])
 
     @property
@@ -68,5 +69,10 @@ class Dockerfile:
     def packages(self):
         """Those that the last stage installs."""
         found = [re.search(r"apt-get install ([^&]*)", rest) for rest in self.all_of("RUN")]
-        return {word for match in found if match for word in match[1].split()
-                if not word.startswith("-")}
+        return {
+            word
+            for match in found
+            if match
+            for word in match[1].split()
+            if not word.startswith("-")
+        }

@@ -1,8 +1,8 @@
 """The image of deploy/docker without Docker: its file tree, and containers of it.
 
 The tree holds what the image's component installs and the shared libraries that this needs. A
-container runs in it by bubblewrap as the Dockerfile says: as its user, which owns nothing else; with
-a root file system that it cannot write to; as process 1 of its own; without capabilities.
+container runs in it by bubblewrap as the Dockerfile says: as its user, which owns nothing else;
+with a root file system that it cannot write to; as process 1 of its own; without capabilities.
 """
 
 import json
@@ -26,9 +26,24 @@ def in_network_of_its_own():
     """Runs this test again where all ports are free, and nothing but this machine is reached."""
     if os.environ.get("BREAKERD_TEST_NETWORK") != "own":
         as_root = [] if os.geteuid() == 0 else ["--unshare-user", "--uid", "0", "--gid", "0"]
-        os.execvp("bwrap", ["bwrap", "--dev-bind", "/", "/", "--unshare-net", *as_root,
-                            "--die-with-parent", "--setenv", "BREAKERD_TEST_NETWORK", "own", "--",
-                            sys.executable, *sys.argv])
+        os.execvp(
+            "bwrap",
+            [
+                "bwrap",
+                "--dev-bind",
+                "/",
+                "/",
+                "--unshare-net",
+                *as_root,
+                "--die-with-parent",
+                "--setenv",
+                "BREAKERD_TEST_NETWORK",
+                "own",
+                "--",
+                sys.executable,
+                *sys.argv,
+            ],
+        )
 
 
 def is_root():
@@ -48,10 +63,11 @@ class Image:
         self.dockerfile = Dockerfile(DOCKERFILE)
         self.tree = os.path.join(directory, "image")
         self.programs = []
-        install = re.search(r"cmake --install \S+ (.*?)(?: &&|$)", "".join(
-            rest for word, rest in self.dockerfile.stages[0] if word == "RUN"))[1]
-        run("cmake", "--install", build_folder,
-            *install.replace("/staging", self.tree).split())
+        install = re.search(
+            r"cmake --install \S+ (.*?)(?: &&|$)",
+            "".join(rest for word, rest in self.dockerfile.stages[0] if word == "RUN"),
+        )[1]
+        run("cmake", "--install", build_folder, *install.replace("/staging", self.tree).split())
         for folder, _, files in os.walk(self.tree):
             self.programs += [os.path.join(folder, file) for file in files]
         for library in {lib for program in self.programs for lib in libraries(program)}:
@@ -62,8 +78,11 @@ class Image:
 
     def path_of(self, program):
         """In the container, as its PATH finds it."""
-        return next(path for path in (os.path.join(folder, program) for folder in PATH)
-                    if os.path.isfile(self.tree + path))
+        return next(
+            path
+            for path in (os.path.join(folder, program) for folder in PATH)
+            if os.path.isfile(self.tree + path)
+        )
 
 
 class Container(Process):
@@ -75,8 +94,11 @@ class Container(Process):
 
     def __init__(self, image, log, volumes, mounts=None, environment=None, arguments=()):
         self._image = image
-        self._environment = {"PATH": ":".join(PATH), **image.dockerfile.environment,
-                             **(environment or {})}
+        self._environment = {
+            "PATH": ":".join(PATH),
+            **image.dockerfile.environment,
+            **(environment or {}),
+        }
         self._volumes = volumes
         self._mounts = mounts or {}
         self._info = log + ".info"
@@ -90,10 +112,33 @@ class Container(Process):
     def _sandbox(self, command, info=None):
         user, group = map(str, self._image.dockerfile.user)
         program, *arguments = command
-        words = ["bwrap", "--ro-bind", self._image.tree, "/", "--proc", "/proc", "--dev", "/dev",
-                 "--unshare-user", "--uid", user, "--gid", group, "--unshare-pid", "--unshare-ipc",
-                 "--unshare-uts", "--unshare-cgroup-try", "--as-pid-1", "--cap-drop", "ALL",
-                 "--new-session", "--die-with-parent", "--chdir", "/", "--clearenv"]
+        words = [
+            "bwrap",
+            "--ro-bind",
+            self._image.tree,
+            "/",
+            "--proc",
+            "/proc",
+            "--dev",
+            "/dev",
+            "--unshare-user",
+            "--uid",
+            user,
+            "--gid",
+            group,
+            "--unshare-pid",
+            "--unshare-ipc",
+            "--unshare-uts",
+            "--unshare-cgroup-try",
+            "--as-pid-1",
+            "--cap-drop",
+            "ALL",
+            "--new-session",
+            "--die-with-parent",
+            "--chdir",
+            "/",
+            "--clearenv",
+        ]
         if is_root():
             # Another user indeed, and not only by name.
             words = ["setpriv", "--reuid", user, "--regid", group, "--clear-groups", *words]
@@ -105,9 +150,16 @@ class Container(Process):
             words += ["--setenv", name, value]
         words += ["--", self._image.path_of(program), *arguments]
         if info is not None:  # a shell opens the file that bubblewrap writes to
-            words = ["sh", "-c", 'exec "$@" 9>"$0"', info,
-                     *words[:words.index("bwrap") + 1], "--info-fd", "9",
-                     *words[words.index("bwrap") + 1:]]
+            words = [
+                "sh",
+                "-c",
+                'exec "$@" 9>"$0"',
+                info,
+                *words[: words.index("bwrap") + 1],
+                "--info-fd",
+                "9",
+                *words[words.index("bwrap") + 1 :],
+            ]
         return words
 
     def __enter__(self):
@@ -121,13 +173,20 @@ class Container(Process):
                     return json.load(info)["child-pid"]
             except (OSError, ValueError):
                 return None
+
         self.pid = wait_for("the container's first process", process_1)
         return self
 
     def execute(self, *command):
         """As `docker exec`. The exit status, and what it wrote."""
-        result = subprocess.run(self._sandbox(command), text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, timeout=30, check=False)
+        result = subprocess.run(
+            self._sandbox(command),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=30,
+            check=False,
+        )
         return result.returncode, result.stdout
 
     def is_healthy(self):

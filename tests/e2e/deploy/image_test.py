@@ -4,8 +4,8 @@
   image_test.py BUILD_FOLDER
 
 Checks that the image has the packages that its programs need and no others, that .dockerignore lets
-through what the build needs, and that a container of it works as the Dockerfile says: user, root file
-system, volume, ports, health command and signal to stop. See image.py.
+through what the build needs, and that a container of it works as the Dockerfile says: user, root
+file system, volume, ports, health command and signal to stop. See image.py.
 """
 
 import fnmatch
@@ -34,8 +34,9 @@ def package_of(library):
     """The package that a library is of; it may have been moved from /lib to /usr/lib."""
     real = os.path.realpath(library)
     for path in (library, real, re.sub("^/usr", "", real), "/usr" + library):
-        result = subprocess.run(["dpkg-query", "-S", path], text=True, capture_output=True,
-                                check=False)
+        result = subprocess.run(
+            ["dpkg-query", "-S", path], text=True, capture_output=True, check=False
+        )
         if result.returncode == 0:
             return result.stdout.split(":")[0]
     sys.exit(f"no package has {library}")
@@ -48,9 +49,11 @@ def check_packages(image):
         for name, path in re.findall(r"(\S+) => (/\S+)", run("ldd", program)):
             if name in linked:
                 needed.add(package_of(path))
-    check(needed - IN_BASE == image.dockerfile.packages,
-          f"the Dockerfile installs {sorted(image.dockerfile.packages)}, "
-          f"the programs link to {sorted(needed - IN_BASE)}")
+    check(
+        needed - IN_BASE == image.dockerfile.packages,
+        f"the Dockerfile installs {sorted(image.dockerfile.packages)}, "
+        f"the programs link to {sorted(needed - IN_BASE)}",
+    )
 
 
 def is_ignored(path, patterns):
@@ -80,8 +83,15 @@ def check_context(directory):
     for word, rest in Dockerfile(DOCKERFILE).stages[0]:
         if word == "COPY" and not rest.startswith("."):
             check(os.path.exists(os.path.join(context, rest.split()[0])), f"ignored: {rest}")
-    run("sh", "-c", re.search(r"cmake --preset [^&]*", "".join(
-        rest for word, rest in Dockerfile(DOCKERFILE).stages[0] if word == "RUN"))[0], cwd=context)
+    run(
+        "sh",
+        "-c",
+        re.search(
+            r"cmake --preset [^&]*",
+            "".join(rest for word, rest in Dockerfile(DOCKERFILE).stages[0] if word == "RUN"),
+        )[0],
+        cwd=context,
+    )
     run("ninja", "-n", "-C", os.path.join(context, ".build", "release"), "breakerd", "breakerctl")
 
 
@@ -97,34 +107,52 @@ def check_process(container, image):
     check(status["NoNewPrivs"] == "1", "may take new rights")
     writable = {mount for mount in container.writable_mounts() if not NO_FILES.fullmatch(mount)}
     check(writable == set(image.dockerfile.volumes), f"writes to {sorted(writable)}")
-    elsewhere = {name for name in container.open_files() if not NO_FILES.fullmatch(name)
-                 and not name.startswith(tuple(image.dockerfile.volumes))}
+    elsewhere = {
+        name
+        for name in container.open_files()
+        if not NO_FILES.fullmatch(name) and not name.startswith(tuple(image.dockerfile.volumes))
+    }
     check(not elsewhere, f"writes to {sorted(elsewhere)}")
 
 
 def guard(container, *command):
-    return container.execute("breakerctl", "--timeout", "20s", "exec", "demo/image", "--policy",
-                             "failure_threshold=1,minimum_request_count=1", "--", *command)
+    return container.execute(
+        "breakerctl",
+        "--timeout",
+        "20s",
+        "exec",
+        "demo/image",
+        "--policy",
+        "failure_threshold=1,minimum_request_count=1",
+        "--",
+        *command,
+    )
 
 
 def check_container(image, directory):
-    data = {place: os.path.join(directory, "data" + place.replace("/", "-"))
-            for place in image.dockerfile.volumes}
+    data = {
+        place: os.path.join(directory, "data" + place.replace("/", "-"))
+        for place in image.dockerfile.volumes
+    }
     insecure = {"BREAKERD_INSECURE": "true"}
     log = os.path.join(directory, "container.log")
     with Container(image, log, data, environment=insecure) as container:
         wait_for("a healthy container", container.is_healthy, 60)
         check_process(container, image)
         for port, event in zip(image.dockerfile.ports, ("listening", "http_listening")):
-            check(f" {event} address=0.0.0.0:{port}" in container.log(),
-                  f"not {event} on {port}:\n{container.log()}")
+            check(
+                f" {event} address=0.0.0.0:{port}" in container.log(),
+                f"not {event} on {port}:\n{container.log()}",
+            )
         status, output = guard(container, "/usr/local/bin/breakerctl", "no-such-command")
         check(status == 2, f"a guarded command: {status}\n{output}")
         status, output = container.execute("breakerctl", "stats", "demo/image")
         check("demo/image is OPEN" in output, f"stats: {status}\n{output}")
         status, seconds = container.end()
-        check(status == 0, f"exit status {status} at {image.dockerfile.stop_signal}\n"
-              f"{container.log()}")
+        check(
+            status == 0,
+            f"exit status {status} at {image.dockerfile.stop_signal}\n" f"{container.log()}",
+        )
         check(seconds < 10, f"took {seconds:.1f} s to stop")
         trouble = set(re.findall(r"^\S+ (?:warning|error) (\S+)", container.log(), re.MULTILINE))
         check(trouble <= {"insecure"}, container.log())
@@ -141,8 +169,10 @@ def check_is_secure_by_itself(image, directory):
     data = {place: os.path.join(directory, "none") for place in image.dockerfile.volumes}
     with Container(image, os.path.join(directory, "insecure.log"), data) as container:
         wait_for("the end of a container without TLS", lambda: container.ended() is not None)
-        check(container.ended() != 0 and "--insecure" in container.log(),
-              f"exit status {container.ended()}\n{container.log()}")
+        check(
+            container.ended() != 0 and "--insecure" in container.log(),
+            f"exit status {container.ended()}\n{container.log()}",
+        )
 
 
 def main():

@@ -1,12 +1,13 @@
 """The manifests of deploy/k8s as kustomize renders them, and how their objects are found."""
 
+import base64
 import os
 import re
 import shutil
 
-import yaml
+from processes import module, run, skip
 
-from processes import run, skip
+yaml = module("yaml", "python3-yaml")
 
 TOP = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".."))
 DEPLOY = os.path.join(TOP, "deploy")
@@ -43,8 +44,9 @@ def name_of(manifest):
 
 def matches(selector, labels):
     """A selector that has matchLabels only, or nothing; or one of a Service."""
-    return (selector.get("matchLabels", {}) if "matchLabels" in selector or not selector
-            else selector).items() <= labels.items()
+    return (
+        selector.get("matchLabels", {}) if "matchLabels" in selector or not selector else selector
+    ).items() <= labels.items()
 
 
 class Manifests(list):
@@ -52,8 +54,9 @@ class Manifests(list):
         return [each for each in self if each["kind"] == kind]
 
     def one(self, kind, name=None):
-        found = [each for each in self.of_kind(kind)
-                 if name is None or each["metadata"]["name"] == name]
+        found = [
+            each for each in self.of_kind(kind) if name is None or each["metadata"]["name"] == name
+        ]
         if len(found) != 1:
             raise LookupError(f"{len(found)} objects {kind} {name or ''}")
         return found[0]
@@ -65,12 +68,14 @@ class Manifests(list):
         return self.stateful_set()["spec"]["template"]
 
     def data_of(self, kind, name):
-        """The text of a ConfigMap or a Secret, by its keys; those that cert-manager makes are empty."""
+        """The text of a ConfigMap or a Secret, by key; what cert-manager makes is empty."""
         for each in self.of_kind(kind):
             if each["metadata"]["name"] == name:
                 data = each.get("data", {})
-                return {key: decoded(value) if kind == "Secret" else value
-                        for key, value in data.items()}
+                return {
+                    key: decoded(value) if kind == "Secret" else value
+                    for key, value in data.items()
+                }
         for each in self.of_kind("Certificate"):
             if kind == "Secret" and each["spec"]["secretName"] == name:
                 return {"tls.crt": "", "tls.key": "", "ca.crt": ""}
@@ -78,12 +83,11 @@ class Manifests(list):
 
 
 def decoded(text):
-    import base64
     return base64.b64decode(text).decode()
 
 
 def container_of(pod):
-    container, = pod["spec"]["containers"]
+    (container,) = pod["spec"]["containers"]
     return container
 
 
@@ -92,7 +96,7 @@ def settings(container):
     told = {}
     for variable in container.get("env", []):
         if variable["name"].startswith("BREAKERD_"):
-            told[variable["name"][len("BREAKERD_"):].lower()] = variable.get("value", "")
+            told[variable["name"][len("BREAKERD_") :].lower()] = variable.get("value", "")
     for argument in container.get("args", []):
         flag, value = re.fullmatch(r"--([a-z_]+)(?:=(.*))?", argument).groups()
         told[flag] = "true" if value is None else value

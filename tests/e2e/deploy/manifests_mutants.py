@@ -1,4 +1,4 @@
-"""Spoils deploy/ in one place at a time: each has to be noticed by manifests_test.py, in these words."""
+"""Spoils deploy/ in one place at a time: manifests_test.py has to notice each, in these words."""
 
 import copy
 
@@ -32,7 +32,11 @@ PRODUCTION = [
     (f"{CONTAINER}.image", "registry.example.com/breakerd:latest", "no fixed version"),
     (f"{CONTAINER}.image", "registry.example.com/breakerd:1", "no fixed version"),
     (f"{CONTAINER}.image", "registry.example.com/breakerd:9.9.9", "not of version"),
-    (f"{CONTAINER}.args.0", "--tls_certificate=/etc/breakerd/tls/tls.crt", "has no --tls_certificate"),
+    (
+        f"{CONTAINER}.args.0",
+        "--tls_certificate=/etc/breakerd/tls/tls.crt",
+        "has no --tls_certificate",
+    ),
     (f"{CONTAINER}.args.0", "--tls_cert=/etc/breakerd/tls/cert.pem", "in no volume"),
     (f"{CONTAINER}.args", [], "without TLS"),
     (f"{CONTAINER}.env.BREAKERD_HTTP_TLS", GONE, "without TLS"),
@@ -81,7 +85,11 @@ PRODUCTION = [
     ("ServiceMonitor.spec.endpoints.0.tlsConfig.serverName", "x", "has no name x"),
     ("ServiceMonitor.spec.endpoints.0.tlsConfig.ca.secret.key", "ca.pem", "no Secret"),
     ("ServiceMonitor.spec.endpoint", [], "'endpoint' was unexpected"),
-    ("ServiceMonitor.spec.selector.matchLabels", {"app.kubernetes.io/name": "breakerd"}, "2 Services"),
+    (
+        "ServiceMonitor.spec.selector.matchLabels",
+        {"app.kubernetes.io/name": "breakerd"},
+        "2 Services",
+    ),
     ("ServiceMonitor.spec.jobLabel", "app.kubernetes.io/component", "job is not breakerd"),
     ("Certificate/breakerd.spec.dnsNames", ["breakerd"], "has no name"),
     ("Certificate/breakerd.spec.usage", [], "'usage' was unexpected"),
@@ -91,10 +99,16 @@ PRODUCTION = [
 WORKER_POD = "Deployment.spec.template"
 WORKER = [
     (f"{WORKER_POD}.metadata.labels.breakerd-client", GONE, "does not let it in"),
-    (f"{WORKER_POD}.spec.containers.0.env.BREAKERD_TARGET", "breakerd.breakerd.svc:50050",
-     "does not serve gRPC"),
-    (f"{WORKER_POD}.spec.containers.0.env.BREAKERD_TARGET", "breakerd.default.svc:50051",
-     "another namespace"),
+    (
+        f"{WORKER_POD}.spec.containers.0.env.BREAKERD_TARGET",
+        "breakerd.breakerd.svc:50050",
+        "does not serve gRPC",
+    ),
+    (
+        f"{WORKER_POD}.spec.containers.0.env.BREAKERD_TARGET",
+        "breakerd.default.svc:50051",
+        "another namespace",
+    ),
     (f"{WORKER_POD}.spec.containers.0.env.BREAKERD_TARGETS", "x", "no client reads"),
     (f"{WORKER_POD}.spec.containers.0.env.BREAKERD_TLS_CA", "/etc/ca.crt", "in no volume"),
     (f"{WORKER_POD}.spec.containers.0.image", "websocket-app", "no fixed version"),
@@ -102,6 +116,14 @@ WORKER = [
     (f"{WORKER_POD}.spec.securityContext", GONE, "worker: container"),
     ("Deployment.spec.replicas", 40, "more pods"),
     ("Deployment.spec.replicas", "4", "Deployment websocket-app: 1.37"),
+]
+
+RESTORE = [
+    ("Pod.spec.volumes.0.persistentVolumeClaim.claimName", "data", "restore: mounts"),
+    ("Pod.metadata.labels", {"app.kubernetes.io/name": "breakerd"}, "takes it for the daemon"),
+    ("Pod.spec.securityContext.fsGroup", 1000, "as another user"),
+    ("Pod.spec.containers.0.image", "breakerd:0.1.0", "has another image"),
+    ("Pod.spec.containers.0.securityContext", GONE, "restore: container"),
 ]
 
 COMPOSE = [
@@ -116,10 +138,17 @@ COMPOSE = [
     ("services.breakerd.volumes.1", "../policies:/etc/breakerd/policies", "may change"),
     ("services.grafana.cap_drop", ["NET_RAW"], "more rights"),
     ("services.grafana.image", "grafana/grafana", "no fixed version"),
-    ("services.grafana.volumes.1", "../grafana/breakerd.json:/elsewhere/breakerd.json:ro",
-     "the dashboard is not in"),
+    (
+        "services.grafana.volumes.1",
+        "../grafana/breakerd.json:/elsewhere/breakerd.json:ro",
+        "the dashboard is not in",
+    ),
     ("services.prometheus.image", "prom/prometheus:v3", "no fixed version"),
-    ("services.prometheus.volumes.1", "../alerts.yaml:/etc/prometheus/alerts.yaml:ro", "there is no"),
+    (
+        "services.prometheus.volumes.1",
+        "../alerts.yaml:/etc/prometheus/alerts.yaml:ro",
+        "there is no",
+    ),
 ]
 
 
@@ -153,20 +182,29 @@ def spoiled(objects, path, value):
 
 def unnoticed(deployment, errors_of):
     """What was spoiled without an error that says so."""
+
     def look(what, words, **parts):
         mutant = copy.copy(deployment)
-        for name in ("overlays", "worker", "compose"):
+        for name in ("overlays", "worker", "restore", "compose"):
             setattr(mutant, name, parts.get(name))
         errors = errors_of(mutant)
         if not any(words in error for error in errors):
             yield f"{what}: not noticed ({words}), but {errors}"
 
     for path, value, words in PRODUCTION:
-        yield from look(f"production {path} = {value}", words,
-                        overlays={"production": spoiled(deployment.production, path, value)})
+        yield from look(
+            f"production {path} = {value}",
+            words,
+            overlays={"production": spoiled(deployment.production, path, value)},
+        )
     for path, value, words in WORKER:
-        yield from look(f"worker {path} = {value}", words,
-                        worker=spoiled(deployment.worker, path, value))
+        yield from look(
+            f"worker {path} = {value}", words, worker=spoiled(deployment.worker, path, value)
+        )
+    for path, value, words in RESTORE:
+        yield from look(
+            f"restore {path} = {value}", words, restore=spoiled(deployment.restore, path, value)
+        )
     for path, value, words in COMPOSE:
         compose = copy.deepcopy(deployment.compose)
         spoil(compose, path.split("."), value)

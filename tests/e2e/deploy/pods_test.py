@@ -1,0 +1,296 @@
+#!/usr/bin/env python3
+"""The pod of each overlay of deploy/k8s, as the kubelet would run it.
+
+It gets the files of its volumes, its flags and its user, in the image's file tree, and is asked by
+its probes; certificates are renewed and a ConfigMap is changed while it runs. Without Kubernetes: see
+image.py.
+
+  pods_test.py BUILD_FOLDER
+"""
+
+import os
+import shutil
+import socket
+import ssl
+import sys
+import urllib.request
+
+from image import Container, Image, in_network_of_its_own, is_root
+from manifests import container_of, overlays, port_of, settings
+from processes import Directory, module, run, skip_without, wait_for
+
+yaml = module("yaml", "python3-yaml")
+
+
+def check(condition, message):
+    if not condition:
+        sys.exit(message)
+
+
+class Authority:
+    """A CA, as cert-manager would have one."""
+
+    def __init__(self, directory):
+        self._directory = directory
+        self.certificate = os.path.join(directory, "ca.crt")
+        self._key = os.path.join(directory, "ca.key")
+        self._issued = 0
+        os.mkdir(directory)
+        run(
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-noenc",
+            "-subj",
+            "/CN=test CA",
+            "-days",
+            "1",
+            "-keyout",
+            self._key,
+            "-out",
+            self.certificate,
+        )
+
+    def issue(self, spec):
+        """What cert-manager writes into the Secret of a Certificate."""
+        self._issued += 1
+        key, request, certificate = (
+            os.path.join(self._directory, f"{self._issued}.{kind}")
+            for kind in ("key", "csr", "crt")
+        )
+        names = ",".join("DNS:" + name for name in spec["dnsNames"])
+        uses = ",".join(
+            {"server auth": "serverAuth", "client auth": "clientAuth"}[usage]
+            for usage in spec["usages"]
+            if usage.endswith("auth")
+        )
+        run(
+            "openssl",
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-noenc",
+            "-subj",
+            "/CN=" + spec["commonName"],
+            "-addext",
+            "subjectAltName=" + names,
+            "-addext",
+            "extendedKeyUsage=" + uses,
+            "-keyout",
+            key,
+            "-out",
+            request,
+        )
+        run(
+            "openssl",
+            "x509",
+            "-req",
+            "-in",
+            request,
+            "-CA",
+            self.certificate,
+            "-CAkey",
+            self._key,
+            "-days",
+            "1",
+            "-copy_extensions",
+            "copy",
+            "-out",
+            certificate,
+        )
+        content = {"tls.crt": certificate, "tls.key": key, "ca.crt": self.certificate}
+        for name, path in content.items():
+            with open(path, encoding="ascii") as file:
+                content[name] = file.read()
+        return content
+
+
+class Volume:
+    """A folder of a ConfigMap or a Secret as the kubelet makes it: it changes all at once."""
+
+    def __init__(self, folder, content, mode, group):
+        self.folder = folder
+        self._mode, self._group, self._version = mode, group, 0
+        os.mkdir(folder)
+        self.put(content)
+        for name in content:
+            os.symlink(os.path.join("..data", name), os.path.join(folder, name))
+
+    def put(self, content):
+        self._version += 1
+        version = os.path.join(self.folder, f"..{self._version}")
+        os.mkdir(version)
+        for name, text in content.items():
+            path = os.path.join(version, name)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(path, self._mode)
+            if is_root():
+                os.chown(path, 0, self._group)
+        os.symlink(f"..{self._version}", os.path.join(self.folder, "..new"))
+        os.rename(os.path.join(self.folder, "..new"), os.path.join(self.folder, "..data"))
+
+
+class Pod:
+    """The container of an overlay's pod, and the volumes that it gets."""
+
+    def __init__(self, image, manifests, authority, directory):
+        self.spec = manifests.pod()["spec"]
+        self.told = settings(container_of(manifests.pod()))
+        self.volumes = {}
+        certificates = {
+            each["spec"]["secretName"]: each["spec"] for each in manifests.of_kind("Certificate")
+        }
+        for volume in self.spec["volumes"]:
+            if "configMap" in volume:
+                content = manifests.data_of("ConfigMap", volume["configMap"]["name"])
+                mode = volume["configMap"].get("defaultMode", 0o644)
+            else:
+                name = volume["secret"]["secretName"]
+                content = (
+                    authority.issue(certificates[name])
+                    if name in certificates
+                    else manifests.data_of("Secret", name)
+                )
+                mode = volume["secret"].get("defaultMode", 0o644)
+            self.volumes[volume["name"]] = Volume(
+                os.path.join(directory, volume["name"]),
+                content,
+                mode,
+                self.spec["securityContext"]["fsGroup"],
+            )
+        container = container_of(manifests.pod())
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        self.probes = {
+            name: container[name] for name in ("startupProbe", "readinessProbe", "livenessProbe")
+        }
+        self.container = Container(
+            image,
+            os.path.join(directory, "pod.log"),
+            volumes={
+                place: os.path.join(directory, "claim")
+                for place, name in mounts.items()
+                if name not in self.volumes
+            },
+            mounts={
+                place: self.volumes[name].folder
+                for place, name in mounts.items()
+                if name in self.volumes
+            },
+            environment={variable["name"]: variable["value"] for variable in container["env"]},
+            arguments=container.get("args", []),
+        )
+
+    def succeeds(self, probe):
+        """The kubelet's question."""
+        asked = self.probes[probe]["grpc"]
+        status, _ = self.container.execute(
+            "breakerctl",
+            "--target",
+            f"127.0.0.1:{asked['port']}",
+            "--timeout",
+            f"{self.probes[probe]['timeoutSeconds']}s",
+            "health",
+            "--service",
+            asked.get("service", ""),
+        )
+        return status == 0
+
+
+def certificate_at(port, server_name, authority, alpn):
+    """That of a server of this machine, after it was verified."""
+    context = ssl.create_default_context(cafile=authority.certificate)
+    context.set_alpn_protocols([alpn])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain, context.wrap_socket(
+        plain, server_hostname=server_name
+    ) as connection:
+        return connection.getpeercert()["serialNumber"]
+
+
+def scrape(endpoint, port, authority):
+    """As Prometheus would by a ServiceMonitor's endpoint."""
+    context = ssl.create_default_context(cafile=authority.certificate)
+    # urllib asks for the certificate of the host of the address: it is found on this machine.
+    name = endpoint["tlsConfig"]["serverName"]
+    found = socket.getaddrinfo
+    socket.getaddrinfo = lambda host, *rest, **named: found("127.0.0.1", *rest, **named)
+    try:
+        address = f"{endpoint['scheme']}://{name}:{port}{endpoint['path']}"
+        with urllib.request.urlopen(address, timeout=10, context=context) as answer:
+            return answer.read().decode()
+    finally:
+        socket.getaddrinfo = found
+
+
+def check_policies(pod):
+    """A ConfigMap that changes is read without a restart."""
+    check("policies_loaded" in pod.container.log(), f"no policies:\n{pod.container.log()}")
+    pod.volumes["policies"].put({"policies.yaml": "policies: []\n"})
+    pod.container.wait_for_log(r"(policies_(?:re)?loaded .*count=0)")
+
+
+def check_tls(pod, manifests, authority):
+    port = port_of(pod.told["listen"])
+    (endpoint,) = manifests.one("ServiceMonitor")["spec"]["endpoints"]
+    http_port = port_of(pod.told["http_listen"])
+    check("breakerd_" in scrape(endpoint, http_port, authority), "no metrics")
+    spec = manifests.one("Certificate", "breakerd")["spec"]
+    serials = set()
+    for name in spec["dnsNames"]:
+        serials.add(certificate_at(port, name, authority, "h2"))
+    check(len(serials) == 1, f"certificates {serials}")
+    # cert-manager renews it.
+    pod.volumes["tls"].put(authority.issue(spec))
+    wait_for(
+        "the renewed certificate",
+        lambda: certificate_at(port, spec["dnsNames"][0], authority, "h2") not in serials,
+    )
+    wait_for(
+        "the renewed certificate of HTTP",
+        lambda: certificate_at(http_port, spec["dnsNames"][0], authority, "http/1.1")
+        not in serials,
+    )
+
+
+def check_pod(image, manifests, directory):
+    os.mkdir(directory)
+    authority = Authority(os.path.join(directory, "authority"))
+    pod = Pod(image, manifests, authority, directory)
+    with pod.container:
+        startup = pod.probes["startupProbe"]
+        wait_for(
+            "the startup probe",
+            lambda: pod.succeeds("startupProbe"),
+            startup["periodSeconds"] * startup["failureThreshold"],
+        )
+        for probe in pod.probes:
+            check(pod.succeeds(probe), f"{probe} fails:\n{pod.container.log()}")
+        check_policies(pod)
+        if manifests.of_kind("Certificate"):
+            check_tls(pod, manifests, authority)
+        status, seconds = pod.container.end()
+        check(status == 0, f"exit status {status}:\n{pod.container.log()}")
+        check(seconds < pod.spec["terminationGracePeriodSeconds"], f"took {seconds:.1f} s to end")
+        check(not pod.succeeds("livenessProbe"), "alive, though it has ended")
+
+
+def main():
+    skip_without("bwrap", "setpriv", "openssl", "ldd")
+    in_network_of_its_own()
+    with Directory() as directory:
+        os.chmod(directory, 0o755)
+        image = Image(sys.argv[1], directory)
+        for name, manifests in overlays().items():
+            print(name, flush=True)
+            check_pod(image, manifests, os.path.join(directory, name))
+            shutil.rmtree(os.path.join(directory, name))
+
+
+if __name__ == "__main__":
+    main()
