@@ -102,6 +102,8 @@ class Container(Process):
         self._volumes = volumes
         self._mounts = mounts or {}
         self._info = log + ".info"
+        for place in [*volumes, *self._mounts]:  # as a container runtime does
+            os.makedirs(image.tree + place, exist_ok=True)
         for folder in volumes.values():
             os.makedirs(folder, exist_ok=True)
             os.chmod(folder, 0o700)
@@ -177,6 +179,11 @@ class Container(Process):
         self.pid = wait_for("the container's first process", process_1)
         return self
 
+    def __exit__(self, error, *_):
+        super().__exit__()
+        if error is not None:
+            print(self.log(), end="", file=sys.stderr)
+
     def execute(self, *command):
         """As `docker exec`. The exit status, and what it wrote."""
         result = subprocess.run(
@@ -195,6 +202,16 @@ class Container(Process):
     def ended(self):
         """The exit status; None while it runs."""
         return self._process.poll()
+
+    def wait_until(self, what, condition, seconds=30):
+        """As wait_for; fails at once when the container has ended."""
+
+        def met():
+            if self.ended() is not None:
+                sys.exit(f"the container has ended, exit status {self.ended()}")
+            return condition()
+
+        return wait_for(what, met, seconds)
 
     def end(self):
         """As `docker stop`: the exit status, and how many seconds it took."""

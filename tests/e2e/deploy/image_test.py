@@ -137,7 +137,7 @@ def check_container(image, directory):
     insecure = {"BREAKERD_INSECURE": "true"}
     log = os.path.join(directory, "container.log")
     with Container(image, log, data, environment=insecure) as container:
-        wait_for("a healthy container", container.is_healthy, 60)
+        container.wait_until("a healthy container", container.is_healthy, 60)
         check_process(container, image)
         for port, event in zip(image.dockerfile.ports, ("listening", "http_listening")):
             check(
@@ -157,7 +157,7 @@ def check_container(image, directory):
         trouble = set(re.findall(r"^\S+ (?:warning|error) (\S+)", container.log(), re.MULTILINE))
         check(trouble <= {"insecure"}, container.log())
     with Container(image, log, data, environment=insecure) as container:
-        wait_for("a healthy container again", container.is_healthy, 60)
+        container.wait_until("a healthy container again", container.is_healthy, 60)
         status, output = container.execute("breakerctl", "stats", "demo/image")
         check("demo/image is OPEN" in output, f"its state is lost: {status}\n{output}")
         container.end()

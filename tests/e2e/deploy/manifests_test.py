@@ -4,7 +4,7 @@
   manifests_test.py BREAKERD
 
 Checks what kustomize renders of each overlay, and of the examples, against the schemas of Kubernetes
-and the level "restricted" of Pod Security; flags against `breakerd --help`; ports, probes, names,
+and the level "restricted" of Pod Security; flags against what the daemon says; ports, probes, names,
 labels, files and times against each other and the Dockerfile. Then spoils each of these once, and
 checks that it is noticed: see manifests_mutants.py.
 """

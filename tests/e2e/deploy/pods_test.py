@@ -2,8 +2,8 @@
 """The pod of each overlay of deploy/k8s, as the kubelet would run it.
 
 It gets the files of its volumes, its flags and its user, in the image's file tree, and is asked by
-its probes; certificates are renewed and a ConfigMap is changed while it runs. Without Kubernetes: see
-image.py.
+its probes; certificates are renewed and a ConfigMap is changed while it runs. Without Kubernetes:
+see image.py.
 
   pods_test.py BUILD_FOLDER
 """
@@ -232,7 +232,7 @@ def check_policies(pod):
     """A ConfigMap that changes is read without a restart."""
     check("policies_loaded" in pod.container.log(), f"no policies:\n{pod.container.log()}")
     pod.volumes["policies"].put({"policies.yaml": "policies: []\n"})
-    pod.container.wait_for_log(r"(policies_(?:re)?loaded .*count=0)")
+    pod.container.wait_for_log(r"(policies_loaded .*changed=6)")
 
 
 def check_tls(pod, manifests, authority):
@@ -264,7 +264,7 @@ def check_pod(image, manifests, directory):
     pod = Pod(image, manifests, authority, directory)
     with pod.container:
         startup = pod.probes["startupProbe"]
-        wait_for(
+        pod.container.wait_until(
             "the startup probe",
             lambda: pod.succeeds("startupProbe"),
             startup["periodSeconds"] * startup["failureThreshold"],
