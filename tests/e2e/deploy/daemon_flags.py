@@ -51,17 +51,17 @@ def is_loopback(address):
 
 
 def check_listening(where, told):
-    """What is reached from elsewhere speaks TLS, or says that it does not."""
+    """What is reached from elsewhere speaks TLS, or is told that it need not."""
+    has_tls = "tls_cert" in told and "tls_key" in told
     insecure = told.get("insecure") == "true"
-    tls = {
-        "listen": "tls_cert" in told and "tls_key" in told,
-        "http_listen": "tls_cert" in told and told.get("http_tls") == "true",
-    }
-    for flag, has_tls in tls.items():
-        if not is_loopback(told[flag]) and not has_tls and not insecure:
-            yield f"{where}: --{flag} is reached from elsewhere, without TLS or --insecure"
-    if insecure and any(tls.values()):
+    if insecure and has_tls:
         yield f"{where}: --insecure, with TLS"
+    if not (is_loopback(told["listen"]) or has_tls or insecure):
+        yield f"{where}: --listen is reached from elsewhere, without TLS or --insecure"
+    if not (is_loopback(told["http_listen"]) or insecure or told.get("http_insecure") == "true"):
+        yield f"{where}: --http_listen is reached from elsewhere, without --http_insecure"
+    if has_tls and "http_admin_token_file" in told:
+        yield f"{where}: the token of the board crosses the network in plain text"
 
 
 def check_images(where, images, version):
