@@ -75,6 +75,14 @@ class Image:
             shutil.copy(library, self.tree + library)
         for folder in ["/proc", "/dev", "/tmp", "/etc", *self.dockerfile.volumes]:
             os.makedirs(self.tree + folder, exist_ok=True)
+        with open(self.tree + "/etc/hosts", "w", encoding="ascii"):
+            pass  # for its own to be mounted there
+
+    def place_to_mount(self, place):
+        """Makes it, as a container runtime does."""
+        if not os.path.exists(self.tree + place):
+            os.makedirs(self.tree + place)
+        return place
 
     def path_of(self, program):
         """In the container, as its PATH finds it."""
@@ -102,8 +110,6 @@ class Container(Process):
         self._volumes = volumes
         self._mounts = mounts or {}
         self._info = log + ".info"
-        for place in [*volumes, *self._mounts]:  # as a container runtime does
-            os.makedirs(image.tree + place, exist_ok=True)
         for folder in volumes.values():
             os.makedirs(folder, exist_ok=True)
             os.chmod(folder, 0o700)
@@ -111,7 +117,7 @@ class Container(Process):
                 os.chown(folder, *image.dockerfile.user)
         super().__init__(self._sandbox([*image.dockerfile.command, *arguments], self._info), log)
 
-    def _sandbox(self, command, info=None):
+    def _sandbox(self, command, info=None, environment=None, mounts=None):
         user, group = map(str, self._image.dockerfile.user)
         program, *arguments = command
         words = [
@@ -144,11 +150,11 @@ class Container(Process):
         if is_root():
             # Another user indeed, and not only by name.
             words = ["setpriv", "--reuid", user, "--regid", group, "--clear-groups", *words]
-        for place, folder in self._volumes.items():
-            words += ["--bind", folder, place]
-        for place, folder in self._mounts.items():
-            words += ["--ro-bind", folder, place]
-        for name, value in self._environment.items():
+        for place, folder in ({} if mounts else self._volumes).items():
+            words += ["--bind", folder, self._image.place_to_mount(place)]
+        for place, folder in (mounts or self._mounts).items():
+            words += ["--ro-bind", folder, self._image.place_to_mount(place)]
+        for name, value in (environment or self._environment).items():
             words += ["--setenv", name, value]
         words += ["--", self._image.path_of(program), *arguments]
         if info is not None:  # a shell opens the file that bubblewrap writes to
@@ -184,14 +190,18 @@ class Container(Process):
         if error is not None:
             print(self.log(), end="", file=sys.stderr)
 
-    def execute(self, *command):
-        """As `docker exec`. The exit status, and what it wrote."""
+    def execute(self, *command, environment=None, mounts=None):
+        """As `docker exec`. The exit status, and what it wrote.
+
+        With an environment and mounts of its own it is another container of the image, on the same
+        network.
+        """
         result = subprocess.run(
-            self._sandbox(command),
+            self._sandbox(command, environment=environment, mounts=mounts),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=30,
+            timeout=60,
             check=False,
         )
         return result.returncode, result.stdout
@@ -217,7 +227,10 @@ class Container(Process):
         """As `docker stop`: the exit status, and how many seconds it took."""
         start = time.monotonic()
         os.kill(self.pid, signal.Signals[self._image.dockerfile.stop_signal])
-        status = self._process.wait(timeout=60)
+        status = wait_for(
+            f"the end at {self._image.dockerfile.stop_signal}",
+            lambda: None if self.ended() is None else (self.ended(),),
+        )[0]
         return status, time.monotonic() - start
 
     def status(self):

@@ -111,7 +111,7 @@ WORKER = [
     (f"{WORKER_POD}.spec.containers.0.env.BREAKERD_TARGETS", "x", "no client reads"),
     (f"{WORKER_POD}.spec.containers.0.env.BREAKERD_TLS_CA", "/etc/ca.crt", "in no volume"),
     (f"{WORKER_POD}.spec.containers.0.image", "websocket-app", "no fixed version"),
-    (f"{WORKER_POD}.spec.volumes.0.projected.sources.0.secret.name", "other", "does not say"),
+    (f"{WORKER_POD}.spec.volumes.0.projected.sources.0.secret.name", "some-token", "does not say"),
     (f"{WORKER_POD}.spec.securityContext", GONE, "worker: container"),
     ("Deployment.spec.replicas", 40, "more pods"),
     ("Deployment.spec.replicas", "4", "Deployment websocket-app: 1.37"),

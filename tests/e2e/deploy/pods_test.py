@@ -8,15 +8,18 @@ see image.py.
   pods_test.py BUILD_FOLDER
 """
 
+import base64
+import hashlib
 import os
+import secrets
 import shutil
 import socket
 import ssl
 import sys
 import urllib.request
 
-from image import Container, Image, in_network_of_its_own, is_root
-from manifests import container_of, overlays, port_of, settings
+from image import PATH, Container, Image, in_network_of_its_own, is_root
+from manifests import container_of, overlays, port_of, render, settings
 from processes import Directory, module, run, skip_without, wait_for
 
 yaml = module("yaml", "python3-yaml")
@@ -54,6 +57,10 @@ class Authority:
             "-out",
             self.certificate,
         )
+
+    def text(self):
+        with open(self.certificate, encoding="ascii") as file:
+            return file.read()
 
     def issue(self, spec):
         """What cert-manager writes into the Secret of a Certificate."""
@@ -242,9 +249,76 @@ def check_tls(pod, manifests, authority):
     )
 
 
+class Worker:
+    """A pod of examples/worker, with its token; breakerctl stands for the application."""
+
+    def __init__(self, worker, authority, directory):
+        self.token = secrets.token_hex(32)
+        pod = worker.one("Deployment")["spec"]["template"]["spec"]
+        container = container_of({"spec": pod})
+        (volume,) = pod["volumes"]
+        made = {"token": self.token, "ca.crt": authority.text()}
+        content = {
+            item["path"]: made[item["key"]]
+            for source in volume["projected"]["sources"]
+            for kind in source.values()
+            for item in kind["items"]
+        }
+        files = Volume(
+            os.path.join(directory, volume["name"]),
+            content,
+            volume["projected"]["defaultMode"],
+            pod["securityContext"]["fsGroup"],
+        )
+        self.environment = {
+            variable["name"]: variable.get("value", "websocket-app-0")
+            for variable in container["env"]
+        }
+        self._host = self.environment["BREAKERD_TARGET"].rsplit(":", 1)[0]
+        hosts = os.path.join(directory, "hosts")  # what DNS says in a cluster
+        with open(hosts, "w", encoding="ascii") as file:
+            file.write(f"127.0.0.1 {self._host}\n")
+        (mount,) = container["volumeMounts"]
+        self.mounts = {mount["mountPath"]: files.folder, "/etc/hosts": hosts}
+
+    def ctl(self, pod, *words, without=()):
+        environment = {
+            name: value for name, value in self.environment.items() if name not in without
+        }
+        return pod.container.execute(
+            "breakerctl",
+            "--timeout",
+            "20s",
+            *words,
+            environment={"PATH": ":".join(PATH), **environment},
+            mounts=self.mounts,
+        )
+
+
+def check_worker(pod, worker):
+    """The example's environment and token are all that it needs, and it may do no more."""
+    guard = ["--", "/usr/local/bin/breakerctl", "--help"]
+    status, output = worker.ctl(pod, "exec", "cognito/verifyJWT", *guard)
+    check(status == 0, f"a worker's call: {status}\n{output}")
+    status, output = worker.ctl(pod, "stats", "cognito/verifyJWT")
+    check(status == 0 and "1 succeeded" in output, f"its call is not counted: {status}\n{output}")
+    status, output = worker.ctl(pod, "open", "cognito/verifyJWT")
+    check(status != 0, f"a worker may operate:\n{output}")
+    status, output = worker.ctl(pod, "stats", "payments/charge")
+    check(status != 0 and "payments" in output, f"a worker of another service:\n{output}")
+    status, output = worker.ctl(pod, "list", without=["BREAKERD_TOKEN_FILE"])
+    check(status != 0, f"without a token:\n{output}")
+    status, output = worker.ctl(pod, "list", without=["BREAKERD_TLS_CA", "BREAKERD_TOKEN_FILE"])
+    check(status != 0, f"without TLS:\n{output}")
+
+
 def check_pod(image, manifests, directory):
     os.mkdir(directory)
     authority = Authority(os.path.join(directory, "authority"))
+    worker = None
+    if manifests.of_kind("Certificate"):
+        worker = Worker(render("examples", "worker"), authority, directory)
+        give_token(manifests, worker.token)
     pod = Pod(image, manifests, authority, directory)
     with pod.container:
         startup = pod.probes["startupProbe"]
@@ -255,14 +329,24 @@ def check_pod(image, manifests, directory):
         )
         for probe in pod.probes:
             check(pod.succeeds(probe), f"{probe} fails:\n{pod.container.log()}")
-        check_policies(pod)
-        if manifests.of_kind("Certificate"):
+        if worker is not None:
+            check_worker(pod, worker)
             check_tls(pod, manifests, authority)
             check_metrics(pod, manifests)
+        check_policies(pod)
         status, seconds = pod.container.end()
         check(status == 0, f"exit status {status}:\n{pod.container.log()}")
         check(seconds < pod.spec["terminationGracePeriodSeconds"], f"took {seconds:.1f} s to end")
         check(not pod.succeeds("livenessProbe"), "alive, though it has ended")
+
+
+def give_token(manifests, token):
+    """As deploy/README.md says: its hash takes the place of the one that nobody has."""
+    secret = manifests.one("Secret", "breakerd-identities")
+    text = base64.b64decode(secret["data"]["identities.yaml"]).decode()
+    check(text.count("0" * 64) == 1, "no place for the hash of a token")
+    text = text.replace("0" * 64, hashlib.sha256(token.encode()).hexdigest())
+    secret["data"]["identities.yaml"] = base64.b64encode(text.encode()).decode()
 
 
 def main():
