@@ -13,7 +13,8 @@ packages=(
 if [[ "${1:-}" == tests || "${1:-}" == bench ]]; then
   packages+=(
     ccache clang-14 clang-format-14 libbenchmark-dev libgmock-dev libgtest-dev
-    bsdextrautils chromium curl git openssl procps prometheus python3 python3-yaml zsh
+    bsdextrautils bubblewrap chromium curl git openssl procps prometheus
+    python3 python3-venv python3-yaml zsh
   )
   # Node may have come from elsewhere than from Debian.
   command -v npm >/dev/null || packages+=(nodejs npm)

@@ -154,6 +154,15 @@ void AddList(CLI::App& app, const Daemon& daemon, Run& run) {
   });
 }
 
+void AddHealth(CLI::App& app, const Daemon& daemon, Run& run) {
+  const auto service = std::make_shared<std::string>();
+  CLI::App* command = app.add_subcommand("health", "Says whether breakerd serves; status 0 if so");
+  command->footer(Example("breakerctl health"));
+  command->add_option("--service", *service, "Of this gRPC service; of all, if not given");
+  command->callback(
+      [=, &daemon, &run] { run = [=, &daemon] { return Health(daemon, *service); }; });
+}
+
 void AddWatch(CLI::App& app, const Daemon& daemon, Run& run) {
   struct Options {
     std::vector<std::string> names;
@@ -378,6 +387,7 @@ int Main(int argc, char** argv) {
   Run run;
   AddList(app, daemon, run);
   AddStats(app, daemon, run);
+  AddHealth(app, daemon, run);
   AddWatch(app, daemon, run);
   AddTop(app, daemon, run);
   AddOperation(app, daemon, run, Action::kOpen, "open", "Forces a circuit open",

@@ -35,6 +35,10 @@ int Stats(const Daemon& daemon, const Key& key, bool json);
 int List(const Daemon& daemon, const std::string& service,
          const std::vector<v1::CircuitState>& states, bool json);
 
+// SERVING or not, by grpc.health.v1: of this gRPC service, or of the daemon if the name is empty.
+// kOk only if it serves.
+int Health(const Daemon& daemon, const std::string& service);
+
 // One line for each change of these breakers, or of all if there are none, for as long as the
 // daemon sends them.
 int Watch(const Daemon& daemon, const std::vector<Key>& keys, bool json);

@@ -52,6 +52,10 @@ std::unique_ptr<v1::BreakerAdmin::Stub> ConnectAdmin(const Daemon& daemon) {
   return v1::BreakerAdmin::NewStub(internal::OpenChannel(daemon.options, {}));
 }
 
+std::unique_ptr<grpc::health::v1::Health::Stub> ConnectHealth(const Daemon& daemon) {
+  return grpc::health::v1::Health::NewStub(NewChannel(daemon));
+}
+
 grpc::Status ListAll(const Daemon& daemon, const std::string& service,
                      const std::vector<v1::CircuitState>& states, v1::ListStatsResponse* all) {
   v1::ListStatsRequest request;

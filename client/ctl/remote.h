@@ -12,11 +12,13 @@
 #include "breaker/v1/admin.grpc.pb.h"
 #include "breaker/v1/breaker.grpc.pb.h"
 #include "client/ctl/commands.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 
 namespace breaker::ctl {
 
 std::unique_ptr<v1::CircuitBreaker::Stub> Connect(const Daemon& daemon);
 std::unique_ptr<v1::BreakerAdmin::Stub> ConnectAdmin(const Daemon& daemon);
+std::unique_ptr<grpc::health::v1::Health::Stub> ConnectHealth(const Daemon& daemon);
 
 // Every page of ListStats. `service` empty = all of them, and so `states`.
 grpc::Status ListAll(const Daemon& daemon, const std::string& service,

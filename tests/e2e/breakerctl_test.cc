@@ -76,6 +76,20 @@ TEST_F(BreakerctlTest, StatsAsJsonHaveTheContractsNames) {
                     HasSubstr("\"failure_threshold\": 1")));
 }
 
+TEST_F(BreakerctlTest, HealthSaysWhetherTheDaemonOrOneOfItsServicesServes) {
+  const auto all = Run({"health"});
+  EXPECT_EQ(all->Wait(), 0) << all->err();
+  EXPECT_EQ(all->out(), "SERVING\n");
+  const auto one = Run({"health", "--service", "breaker.v1.CircuitBreaker"});
+  EXPECT_EQ(one->Wait(), 0) << one->err();
+  EXPECT_EQ(one->out(), "SERVING\n");
+  const auto none = Run({"health", "--service", "breaker.v1.Toaster"});
+  EXPECT_EQ(none->Wait(), 1);
+  EXPECT_EQ(none->err(), "breakerctl: breakerd has no service breaker.v1.Toaster\n");
+  daemon_.Kill();
+  EXPECT_EQ(Run({"health"})->Wait(), 69);
+}
+
 TEST_F(BreakerctlTest, ListIsAnAlignedTable) {
   ASSERT_EQ(Exec("demo/long-operation", {"true"}), 0);
   ASSERT_EQ(Exec("b/c", {"true"}), 0);
