@@ -16,10 +16,10 @@ void AddAccessFlags(CLI::App& app, AccessFlags& flags) {
       ->envname("BREAKERD_TLS_CA")
       ->type_name("FILE|system");
   app.add_option("--tls_cert", flags.certificate_file, "PEM file of a certificate to show breakerd")
-      ->envname("BREAKERD_TLS_CERT")
+      ->envname("BREAKERD_CLIENT_CERT")
       ->type_name("FILE");
   app.add_option("--tls_key", flags.key_file, "PEM file of its key")
-      ->envname("BREAKERD_TLS_KEY")
+      ->envname("BREAKERD_CLIENT_KEY")
       ->type_name("FILE");
   app.add_option("--tls_server_name", flags.server_name,
                  "Name in breakerd's certificate, if not the target's host")

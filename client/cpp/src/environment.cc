@@ -16,8 +16,8 @@ namespace {
 constexpr internal::AccessNames kNames = {
     .tls = "BREAKERD_TLS_CA",
     .ca = "BREAKERD_TLS_CA",
-    .certificate = "BREAKERD_TLS_CERT",
-    .key = "BREAKERD_TLS_KEY",
+    .certificate = "BREAKERD_CLIENT_CERT",
+    .key = "BREAKERD_CLIENT_KEY",
     .server_name = "BREAKERD_TLS_SERVER_NAME",
     .token = "BREAKERD_TOKEN",
     .token_file = "BREAKERD_TOKEN_FILE",
@@ -56,8 +56,8 @@ absl::StatusOr<ClientOptions> ClientOptions::FromEnvironment() {
 
   if (const std::string ca = Get("BREAKERD_TLS_CA"); !ca.empty()) {
     options.tls = TlsOptions{.ca_file = ca == "system" ? "" : ca,
-                             .certificate_file = Get("BREAKERD_TLS_CERT"),
-                             .key_file = Get("BREAKERD_TLS_KEY"),
+                             .certificate_file = Get("BREAKERD_CLIENT_CERT"),
+                             .key_file = Get("BREAKERD_CLIENT_KEY"),
                              .server_name = Get("BREAKERD_TLS_SERVER_NAME")};
   } else {
     for (const absl::string_view name : {kNames.certificate, kNames.key, kNames.server_name}) {

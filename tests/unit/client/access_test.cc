@@ -153,8 +153,8 @@ TEST_F(AccessTest, EmptyEnvironmentGivesTheDefaults) {
 TEST_F(AccessTest, EnvironmentSetsAll) {
   auto options = From({{"BREAKERD_TARGET", "breakerd.prod:50051"},
                        {"BREAKERD_TLS_CA", ca_file_},
-                       {"BREAKERD_TLS_CERT", certificate_file_},
-                       {"BREAKERD_TLS_KEY", key_file_},
+                       {"BREAKERD_CLIENT_CERT", certificate_file_},
+                       {"BREAKERD_CLIENT_KEY", key_file_},
                        {"BREAKERD_TLS_SERVER_NAME", "breakerd"},
                        {"BREAKERD_TOKEN_FILE", token_file_},
                        {"BREAKERD_WORKER_ID", "w7"}});
@@ -185,12 +185,12 @@ TEST_F(AccessTest, WrongVariablesAreNamed) {
   EXPECT_THAT(From({{"BREAKERD_WORKER_ID", std::string(129, 'x')}}),
               IsWrong("BREAKERD_WORKER_ID has 129 bytes; it may have 128"));
   EXPECT_THAT(From({{"BREAKERD_TLS_CA", missing_}}), IsWrong("BREAKERD_TLS_CA: " + missing_));
-  EXPECT_THAT(From({{"BREAKERD_TLS_CERT", certificate_file_}, {"BREAKERD_TLS_KEY", key_file_}}),
-              IsWrong("BREAKERD_TLS_CERT needs BREAKERD_TLS_CA"));
+  EXPECT_THAT(From({{"BREAKERD_CLIENT_CERT", certificate_file_}, {"BREAKERD_CLIENT_KEY", key_file_}}),
+              IsWrong("BREAKERD_CLIENT_CERT needs BREAKERD_TLS_CA"));
   EXPECT_THAT(From({{"BREAKERD_TLS_SERVER_NAME", "x"}}),
               IsWrong("BREAKERD_TLS_SERVER_NAME needs BREAKERD_TLS_CA"));
-  EXPECT_THAT(From({{"BREAKERD_TLS_CA", "system"}, {"BREAKERD_TLS_KEY", key_file_}}),
-              IsWrong("BREAKERD_TLS_KEY needs BREAKERD_TLS_CERT as well"));
+  EXPECT_THAT(From({{"BREAKERD_TLS_CA", "system"}, {"BREAKERD_CLIENT_KEY", key_file_}}),
+              IsWrong("BREAKERD_CLIENT_KEY needs BREAKERD_CLIENT_CERT as well"));
   EXPECT_THAT(From({{"BREAKERD_TOKEN", "s3cret"}}),
               AllOf(IsWrong("BREAKERD_TOKEN would be sent in plaintext: set BREAKERD_TLS_CA, or "
                             "BREAKERD_TOKEN_OVER_PLAINTEXT=1"),

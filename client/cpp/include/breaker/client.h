@@ -216,7 +216,7 @@ struct ClientOptions {
   size_t max_cached_breakers = 16'384;
 
   // The defaults, but what the environment says: BREAKERD_TARGET, BREAKERD_TLS_CA (a file, or
-  // "system"; set = TLS), BREAKERD_TLS_CERT, BREAKERD_TLS_KEY, BREAKERD_TLS_SERVER_NAME,
+  // "system"; set = TLS), BREAKERD_CLIENT_CERT, BREAKERD_CLIENT_KEY, BREAKERD_TLS_SERVER_NAME,
   // BREAKERD_TOKEN or BREAKERD_TOKEN_FILE, BREAKERD_TOKEN_OVER_PLAINTEXT=1, BREAKERD_WORKER_ID.
   // Empty = not set. INVALID_ARGUMENT names the variable that is wrong, as Client::Create does.
   static absl::StatusOr<ClientOptions> FromEnvironment();
