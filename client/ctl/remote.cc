@@ -53,7 +53,7 @@ std::unique_ptr<v1::BreakerAdmin::Stub> ConnectAdmin(const Daemon& daemon) {
 }
 
 std::unique_ptr<grpc::health::v1::Health::Stub> ConnectHealth(const Daemon& daemon) {
-  return grpc::health::v1::Health::NewStub(NewChannel(daemon));
+  return grpc::health::v1::Health::NewStub(internal::OpenChannel(daemon.options, {}));
 }
 
 grpc::Status ListAll(const Daemon& daemon, const std::string& service,
