@@ -376,7 +376,7 @@ class Client {
   // daemon is away, or does not accept who asks: on_daemon_unavailable decides, and daemon_status()
   // tells. `policy` is in effect unless an operator has set one.
   // Errors: INVALID_ARGUMENT names the field, the value and what is allowed; RESOURCE_EXHAUSTED:
-  // the daemon holds as many breakers as it may; others as the daemon gives them.
+  // a limit of the daemon, which it names; others as the daemon gives them.
   absl::StatusOr<Permit> Acquire(const Key& key,
                                  const std::optional<Policy>& policy = std::nullopt);
 
