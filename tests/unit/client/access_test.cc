@@ -38,8 +38,9 @@ class AccessTest : public ::testing::Test {
   void TearDown() override { SetEnvironment({}); }
 
   static void SetEnvironment(const Env& env) {
-    for (const char* const name : {"TARGET", "TLS_CA", "TLS_CERT", "TLS_KEY", "TLS_SERVER_NAME",
-                                   "TOKEN", "TOKEN_FILE", "TOKEN_OVER_PLAINTEXT", "WORKER_ID"}) {
+    for (const char* const name :
+         {"TARGET", "TLS_CA", "CLIENT_CERT", "CLIENT_KEY", "TLS_SERVER_NAME", "TOKEN", "TOKEN_FILE",
+          "TOKEN_OVER_PLAINTEXT", "WORKER_ID"}) {
       const std::string variable = std::string("BREAKERD_") + name;
       const auto found = env.find(variable);
       if (found == env.end()) {
@@ -185,8 +186,9 @@ TEST_F(AccessTest, WrongVariablesAreNamed) {
   EXPECT_THAT(From({{"BREAKERD_WORKER_ID", std::string(129, 'x')}}),
               IsWrong("BREAKERD_WORKER_ID has 129 bytes; it may have 128"));
   EXPECT_THAT(From({{"BREAKERD_TLS_CA", missing_}}), IsWrong("BREAKERD_TLS_CA: " + missing_));
-  EXPECT_THAT(From({{"BREAKERD_CLIENT_CERT", certificate_file_}, {"BREAKERD_CLIENT_KEY", key_file_}}),
-              IsWrong("BREAKERD_CLIENT_CERT needs BREAKERD_TLS_CA"));
+  EXPECT_THAT(
+      From({{"BREAKERD_CLIENT_CERT", certificate_file_}, {"BREAKERD_CLIENT_KEY", key_file_}}),
+      IsWrong("BREAKERD_CLIENT_CERT needs BREAKERD_TLS_CA"));
   EXPECT_THAT(From({{"BREAKERD_TLS_SERVER_NAME", "x"}}),
               IsWrong("BREAKERD_TLS_SERVER_NAME needs BREAKERD_TLS_CA"));
   EXPECT_THAT(From({{"BREAKERD_TLS_CA", "system"}, {"BREAKERD_CLIENT_KEY", key_file_}}),
