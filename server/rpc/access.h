@@ -39,7 +39,9 @@ class Caller {
   bool revoked() const { return identity_ != nullptr && identity_->revoked; }
 
   // Empty if nobody is asked.
-  absl::string_view name() const { return identity_ == nullptr ? "" : identity_->name; }
+  absl::string_view name() const {
+    return identity_ == nullptr ? absl::string_view() : absl::string_view(identity_->name);
+  }
 
  private:
   IdentityPtr identity_;
