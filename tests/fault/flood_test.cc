@@ -333,6 +333,7 @@ TEST_F(FloodTest, AWorkerThatInventsKeys) {
 }
 
 TEST_F(FloodTest, SlowReaders) {
+  if (kFreesSlowly) GTEST_SKIP() << "takes minutes under ThreadSanitizer";
   constexpr int kReaders = 50;
   constexpr int kBreakers = 500;
   constexpr int kMemory = 50;
@@ -374,6 +375,7 @@ TEST_F(FloodTest, SlowReaders) {
 }
 
 TEST_F(FloodTest, HalfOpenConnections) {
+  if (kFreesSlowly) GTEST_SKIP() << "takes minutes under ThreadSanitizer";
   constexpr int kConnections = 500;
   constexpr int kMemory = 40;
   Start();
