@@ -107,9 +107,12 @@ std::vector<std::string> Screen(const Daemon& daemon, const grpc::Status& status
                                   "  ", all.stats_size(), " breakers: ", open, " open, ", half_open,
                                   " half open  (q ends)");
   if (!status.ok()) {
-    head =
-        absl::StrCat(absl::StatusCodeToString(static_cast<absl::StatusCode>(status.error_code())),
-                     ", last seen: ", head);
+    const bool away = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                      status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
+    const std::string what =
+        away ? "UNAVAILABLE"
+             : absl::StatusCodeToString(static_cast<absl::StatusCode>(status.error_code()));
+    head = absl::StrCat(what, ", last seen: ", head);
   }
   lines.push_back(head.substr(0, columns));
   std::vector<Row> table = {
