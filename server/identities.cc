@@ -29,8 +29,8 @@ bool IsName(absl::string_view name) {
 }
 
 // Of 64 hexadecimal digits; nullopt of anything else.
-std::optional<Sha256> ParseHash(absl::string_view hex) {
-  Sha256 hash;
+std::optional<TokenHash> ParseHash(absl::string_view hex) {
+  TokenHash hash;
   if (hex.size() != 2 * hash.size() || !std::all_of(hex.begin(), hex.end(), [](char c) {
         return absl::ascii_isxdigit(static_cast<unsigned char>(c));
       })) {
@@ -142,7 +142,7 @@ class Reader {
       identity.certificates.push_back(text);
       return NoteFirst(value, absl::StrCat("certificate: '", text, "'"));
     }
-    const std::optional<Sha256> hash = ParseHash(text);
+    const std::optional<TokenHash> hash = ParseHash(text);
     if (!hash.has_value()) {
       return yaml_.Wrong(value,
                          "token_sha256: is not the SHA-256 of a token, 64 hexadecimal digits");
@@ -187,8 +187,8 @@ const char* Name(Role role) {
   return "";
 }
 
-Sha256 HashToken(absl::string_view token) {
-  Sha256 hash;
+TokenHash HashToken(absl::string_view token) {
+  TokenHash hash;
   SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), hash.data());
   return hash;
 }
@@ -224,7 +224,7 @@ bool Identities::Replace(const std::vector<IdentityPtr>& identities) {
       before.erase(same);
     }
     for (const IdentityPtr& identity : table->all) {
-      for (const Sha256& token : identity->tokens) table->by_token[token] = identity;
+      for (const TokenHash& token : identity->tokens) table->by_token[token] = identity;
       for (const std::string& name : identity->certificates) table->by_certificate[name] = identity;
     }
     table_ = std::move(table);
@@ -256,7 +256,7 @@ std::shared_ptr<const Identities::Table> Identities::Current() const {
 }
 
 IdentityPtr Identities::FindByToken(absl::string_view token) const {
-  const Sha256 hash = HashToken(token);
+  const TokenHash hash = HashToken(token);
   const std::shared_ptr<const Table> table = Current();
   const auto found = table->by_token.find(hash);
   if (found == table->by_token.end() ||

@@ -27,14 +27,14 @@ const char* Name(Role role);
 
 // Of a token. Tokens are long and random, so that a hash without salt or stretching is enough, and
 // one look-up finds whose it is.
-using Sha256 = std::array<uint8_t, 32>;
-Sha256 HashToken(absl::string_view token);
+using TokenHash = std::array<uint8_t, 32>;
+TokenHash HashToken(absl::string_view token);
 
 // Somebody whom the identities file names. Immutable but for `revoked`.
 struct Identity {
   std::string name;
   Role role = Role::kWorker;
-  std::vector<Sha256> tokens;
+  std::vector<TokenHash> tokens;
   std::vector<std::string> certificates;  // alternative names or common names
   std::vector<std::string> services;      // prefixes of those it may name; empty = all
   uint32_t workers = 1;                   // so many worker_ids of it count at most for a quorum
@@ -84,7 +84,7 @@ class Identities {
  private:
   struct Table {
     std::vector<IdentityPtr> all;
-    absl::flat_hash_map<Sha256, IdentityPtr> by_token;
+    absl::flat_hash_map<TokenHash, IdentityPtr> by_token;
     absl::flat_hash_map<std::string, IdentityPtr> by_certificate;
   };
   std::shared_ptr<const Table> Current() const ABSL_LOCKS_EXCLUDED(mu_);

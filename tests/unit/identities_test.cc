@@ -12,7 +12,7 @@ namespace breaker::server {
 namespace {
 
 std::string Hex(absl::string_view token) {
-  const Sha256 hash = HashToken(token);
+  const TokenHash hash = HashToken(token);
   return absl::BytesToHexString(
       absl::string_view(reinterpret_cast<const char*>(hash.data()), hash.size()));
 }

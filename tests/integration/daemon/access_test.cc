@@ -34,7 +34,7 @@ namespace {
 using ::testing::HasSubstr;
 
 std::string Hash(const std::string& token) {
-  const server::Sha256 hash = server::HashToken(token);
+  const server::TokenHash hash = server::HashToken(token);
   return absl::BytesToHexString(
       absl::string_view(reinterpret_cast<const char*>(hash.data()), hash.size()));
 }
@@ -93,6 +93,15 @@ class AccessTest : public ::testing::Test {
     request.set_outcome(v1::FAILURE);
     v1::ReportResponse response;
     return daemon_->stub().Report(&as, request, &response);
+  }
+  void AskForAQuorumOfThree() {
+    As as("operator-token");
+    v1::SetPolicyRequest policy;
+    policy.set_service("db");
+    policy.set_operation("op");
+    policy.mutable_policy()->set_minimum_failing_workers(3);
+    v1::PolicyEntry entry;
+    ASSERT_TRUE(daemon_->admin().SetPolicy(&as, policy, &entry).ok());
   }
   v1::CircuitStats StatsOf(const std::string& service) {
     As as("operator-token");
@@ -400,13 +409,7 @@ TEST_F(AccessTest, AViewerChangesNothing) {
 // The quorum
 
 TEST_F(AccessTest, OneIdentityCannotMakeUpAQuorum) {
-  As as("operator-token");
-  v1::SetPolicyRequest policy;
-  policy.set_service("db");
-  policy.set_operation("op");
-  policy.mutable_policy()->set_minimum_failing_workers(3);
-  v1::PolicyEntry entry;
-  ASSERT_TRUE(daemon_->admin().SetPolicy(&as, policy, &entry).ok());
+  AskForAQuorumOfThree();
 
   // A fleet of two that says it is twenty.
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(Fail("fleet-token", absl::StrCat("w", i)).ok());
@@ -419,13 +422,7 @@ TEST_F(AccessTest, OneIdentityCannotMakeUpAQuorum) {
 }
 
 TEST_F(AccessTest, BatchesCountIdentitiesToo) {
-  As as("operator-token");
-  v1::SetPolicyRequest policy;
-  policy.set_service("db");
-  policy.set_operation("op");
-  policy.mutable_policy()->set_minimum_failing_workers(3);
-  v1::PolicyEntry entry;
-  ASSERT_TRUE(daemon_->admin().SetPolicy(&as, policy, &entry).ok());
+  AskForAQuorumOfThree();
   for (int i = 0; i < 20; ++i) {
     As fleet("fleet-token");
     v1::ReportBatchRequest batch;
