@@ -34,7 +34,7 @@ using Args = std::vector<std::string>;
 const Key kKey = {"chat", "send"};
 
 std::string Hash(const std::string& token) {
-  const server::Sha256 hash = server::HashToken(token);
+  const server::TokenHash hash = server::HashToken(token);
   return absl::BytesToHexString(
       absl::string_view(reinterpret_cast<const char*>(hash.data()), hash.size()));
 }
