@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/log.h"
 #include "server/rpc/grpc_status.h"
+#include "server/rpc/source.h"
 
 namespace breaker::server {
 namespace {
@@ -83,16 +84,24 @@ Listener::Listener(ListenSockets listening, size_t max_connections, std::string 
 
 Listener::~Listener() { Stop(); }
 
-std::string Listener::WhyRefused() const {
+std::string Listener::WhyFull() const {
   return absl::StrCat("connections: ", max_connections_, " are open, which is ", limit_);
+}
+
+std::string Listener::WhyHostHasItsShare(const std::string& host) const {
+  return absl::StrCat("connections: ", host, " has as many open as are left to all others of ",
+                      max_connections_, ", which is ", limit_);
 }
 
 void Listener::AddTo(grpc::ServerBuilder* builder,
                      std::shared_ptr<grpc::ServerCredentials> credentials) {
   server_ = builder->experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
-  refusing_server_ = std::make_unique<RefusingServer>(
-      std::move(credentials), grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, WhyRefused()));
+  full_ = std::make_unique<RefusingServer>(
+      credentials, grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, WhyFull()));
+  host_has_its_share_ = std::make_unique<RefusingServer>(
+      std::move(credentials),
+      grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, WhyHostHasItsShare("your host")));
 }
 
 void Listener::Start() {
@@ -106,7 +115,8 @@ void Listener::Stop() {
     thread_.join();
   }
   listening_.sockets.clear();
-  if (refusing_server_ != nullptr) refusing_server_->Shutdown();
+  if (full_ != nullptr) full_->Shutdown();
+  if (host_has_its_share_ != nullptr) host_has_its_share_->Shutdown();
 }
 
 void Listener::Run() {
@@ -133,9 +143,12 @@ void Listener::Run() {
 bool Listener::AcceptSome(int socket) {
   constexpr int kAtOnce = 64;  // of one socket, before the next has its turn
   for (int i = 0; i < kAtOnce; ++i) {
-    Descriptor connection(accept4(socket, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    sockaddr_storage address = {};
+    socklen_t length = sizeof address;
+    Descriptor connection(accept4(socket, reinterpret_cast<sockaddr*>(&address), &length,
+                                  SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection) {
-      Take(std::move(connection));
+      Take(std::move(connection), HostOfAddress(address));
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return true;
     } else if (errno == EMFILE || errno == ENFILE) {
@@ -148,23 +161,27 @@ bool Listener::AcceptSome(int socket) {
   return true;
 }
 
-void Listener::Take(Descriptor connection) {
+void Listener::Take(Descriptor connection, const std::string& host) {
   const MonotonicTime now = clock_->Now().mono;
-  if (open_.count() >= max_connections_ && now >= next_recount_) {
-    Recount(now);
-    next_recount_ = now + kBusyRecount;
-  }
-  if (open_.count() < max_connections_) {
-    open_.Add(connection.get());
+  if (HasItsShare(host) && now >= next_recount_) Recount(now);
+  if (IsFull()) {
+    Refuse(std::move(connection), host, WhyFull(), full_.get());
+  } else if (HasItsShare(host)) {
+    Refuse(std::move(connection), host, WhyHostHasItsShare(host), host_has_its_share_.get());
+  } else {
+    open_.Add(connection.get(), host);
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters accepted;
     accepted.fd = connection.Release();
     server_->HandleNewConnection(&accepted);
-    return;
   }
-  refusals_->Count(Limit::kConnections, WhyRefused());
+}
+
+void Listener::Refuse(Descriptor connection, const std::string& host, const std::string& why,
+                      RefusingServer* with_words) {
+  refusals_->Count(Limit::kConnections, why);
   if (told_why_.count() >= kToldWhy) return;
-  told_why_.Add(connection.get());
-  refusing_server_->Take(connection.Release());
+  told_why_.Add(connection.get(), host);
+  with_words->Take(connection.Release());
 }
 
 void Listener::CloseOne(int socket) {

@@ -26,8 +26,9 @@ struct ListenerOptions {
 };
 
 // The gRPC port: accepts its connections and hands them to the server, as many as there may be at
-// once. gRPC has no bound of its own. Of those past the limit some are told why by a
-// RefusingServer, the others are closed as they come.
+// once. gRPC has no bound of its own. One host (HostOfAddress) may have as many as are left to all
+// others, so that none takes them all. Of those past a limit some are told why by a RefusingServer,
+// the others are closed as they come.
 //
 // Connections that the server has closed are noticed within a second, or, at the limit, before one
 // is refused (at most kRecountsAPause often). Owns one thread. To be used by one thread at a time.
@@ -67,12 +68,20 @@ class Listener {
   void Run();
   // Takes what waits at a socket, for the most part. False if there are no descriptors for more.
   bool AcceptSome(int socket);
-  void Take(Descriptor connection);
+  void Take(Descriptor connection, const std::string& host);
+  void Refuse(Descriptor connection, const std::string& host, const std::string& why,
+              RefusingServer* with_words);
   // Where this process may open no more files: gives one back for a moment, so that a connection
   // that waits does not wait for ever.
   void CloseOne(int socket);
   void Recount(MonotonicTime now);
-  std::string WhyRefused() const;
+  bool IsFull() const { return open_.count() >= max_connections_; }
+  bool HasItsShare(const std::string& host) const {
+    return open_.count() + open_.CountOf(host) >= max_connections_;
+  }
+  std::string WhyFull() const;
+  // `host` as a client or a reader of the log knows it.
+  std::string WhyHostHasItsShare(const std::string& host) const;
 
   // Constant after construction.
   const size_t max_connections_;
@@ -87,7 +96,8 @@ class Listener {
   Descriptor wake_;   // an eventfd, readable when the thread is to end
   Descriptor spare_;  // for CloseOne
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> server_;
-  std::unique_ptr<RefusingServer> refusing_server_;
+  std::unique_ptr<RefusingServer> full_;
+  std::unique_ptr<RefusingServer> host_has_its_share_;
 
   // Used by the thread alone.
   OpenSockets open_;

@@ -14,24 +14,37 @@ ino_t InodeOf(int fd) {
 
 }  // namespace
 
-void OpenSockets::Add(int fd) {
+void OpenSockets::Add(int fd, const std::string& host) {
   const auto at = static_cast<size_t>(fd);
-  if (at >= inodes_.size()) inodes_.resize(at + 1, kNone);
-  if (inodes_[at] == kNone) ++count_;  // else the one that had the number is closed
-  inodes_[at] = InodeOf(fd);
+  if (at >= sockets_.size()) sockets_.resize(at + 1);
+  Forget(&sockets_[at]);  // the one that had the number is closed
+  sockets_[at] = {InodeOf(fd), host};
+  ++count_;
+  ++by_host_[host];
+}
+
+size_t OpenSockets::CountOf(const std::string& host) const {
+  const auto found = by_host_.find(host);
+  return found == by_host_.end() ? 0 : found->second;
 }
 
 size_t OpenSockets::Recount() {
   size_t left = count_;
   for (size_t fd = 0; left > 0; ++fd) {
-    ino_t& inode = inodes_[fd];
-    if (inode == kNone) continue;
+    Socket& socket = sockets_[fd];
+    if (socket.inode == kNone) continue;
     --left;
-    if (InodeOf(static_cast<int>(fd)) == inode) continue;
-    inode = kNone;
-    --count_;
+    if (InodeOf(static_cast<int>(fd)) != socket.inode) Forget(&socket);
   }
   return count_;
+}
+
+void OpenSockets::Forget(Socket* socket) {
+  if (socket->inode == kNone) return;
+  const auto of_host = by_host_.find(socket->host);
+  if (--of_host->second == 0) by_host_.erase(of_host);
+  --count_;
+  *socket = {};
 }
 
 }  // namespace breaker::server

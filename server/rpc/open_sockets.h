@@ -4,7 +4,10 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <string>
 #include <vector>
+
+#include "absl/container/flat_hash_map.h"
 
 namespace breaker::server {
 
@@ -13,11 +16,13 @@ namespace breaker::server {
 // open or waited for, and nothing is in the way of a connection. Not thread-safe.
 class OpenSockets {
  public:
-  // Notes a socket that is open, before it is handed on.
-  void Add(int fd);
+  // Notes a socket that is open, and whose it is, before it is handed on.
+  void Add(int fd, const std::string& host);
 
   // Not fewer than are open; those that were closed since the last Recount may be among them.
   size_t count() const { return count_; }
+  // The same, of one host.
+  size_t CountOf(const std::string& host) const;
 
   // How many are open. Takes some 200 ns for each that was.
   size_t Recount();
@@ -25,8 +30,16 @@ class OpenSockets {
  private:
   static constexpr ino_t kNone = 0;
 
-  std::vector<ino_t> inodes_;  // by descriptor
+  struct Socket {
+    ino_t inode = kNone;
+    std::string host;
+  };
+
+  void Forget(Socket* socket);
+
+  std::vector<Socket> sockets_;  // by descriptor
   size_t count_ = 0;
+  absl::flat_hash_map<std::string, size_t> by_host_;  // those with any
 };
 
 }  // namespace breaker::server

@@ -14,14 +14,17 @@ namespace {
 
 constexpr int kNetworkBytes = 8;
 
-std::string NetworkOf(const std::string& host) {
-  in6_addr address;
-  if (inet_pton(AF_INET6, host.c_str(), &address) != 1) return host;
-  if (IN6_IS_ADDR_LOOPBACK(&address) || IN6_IS_ADDR_V4MAPPED(&address)) return host;
-  std::fill(address.s6_addr + kNetworkBytes, address.s6_addr + sizeof address.s6_addr, 0);
+std::string Text(int family, const void* address) {
   char text[INET6_ADDRSTRLEN];
-  if (inet_ntop(AF_INET6, &address, text, sizeof text) == nullptr) return host;
-  return absl::StrCat(text, "/", 8 * kNetworkBytes);
+  return inet_ntop(family, address, text, sizeof text) == nullptr ? "" : text;
+}
+
+std::string NetworkOf(in6_addr address) {
+  if (IN6_IS_ADDR_LOOPBACK(&address) || IN6_IS_ADDR_V4MAPPED(&address)) {
+    return Text(AF_INET6, &address);
+  }
+  std::fill(address.s6_addr + kNetworkBytes, address.s6_addr + sizeof address.s6_addr, 0);
+  return absl::StrCat(Text(AF_INET6, &address), "/", 8 * kNetworkBytes);
 }
 
 }  // namespace
@@ -35,7 +38,16 @@ std::string HostOfPeer(absl::string_view peer) {
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
     host = host.substr(1, host.size() - 2);
   }
-  return NetworkOf(host.substr(0, host.find('%')));
+  host = host.substr(0, host.find('%'));
+  in6_addr address;
+  return inet_pton(AF_INET6, host.c_str(), &address) == 1 ? NetworkOf(address) : host;
+}
+
+std::string HostOfAddress(const sockaddr_storage& address) {
+  if (address.ss_family == AF_INET6) {
+    return NetworkOf(reinterpret_cast<const sockaddr_in6&>(address).sin6_addr);
+  }
+  return Text(AF_INET, &reinterpret_cast<const sockaddr_in&>(address).sin_addr);
 }
 
 }  // namespace breaker::server

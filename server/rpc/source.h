@@ -2,6 +2,7 @@
 #define BREAKER_RPC_SOURCE_H_
 
 #include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
 
 #include <string>
 
@@ -14,6 +15,8 @@ namespace breaker::server {
 // The host of a peer as gRPC names it: "10.0.0.7" of "ipv4:10.0.0.7:41234". Of an IPv6 address the
 // network (/64), whose hosts are for its owner to number. Other peers as they are.
 std::string HostOfPeer(absl::string_view peer);
+// The same of a socket's address.
+std::string HostOfAddress(const sockaddr_storage& address);
 
 // Who is behind a call, for limits: what a client cannot choose freely, as it can its worker_id.
 // The identity, where one is asked for; else the host. Nothing else in the daemon decides this.

@@ -46,14 +46,16 @@ void AppendHeader(std::string* to, const std::string& name, const std::string& v
 
 }  // namespace
 
-RawHttp2::RawHttp2(const std::string& target)
+RawHttp2::RawHttp2(const std::string& target, const std::string& from)
     : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_in address = {};
   address.sin_family = AF_INET;
+  inet_pton(AF_INET, from.c_str(), &address.sin_addr);
+  ok_ = fd_ >= 0 && bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   address.sin_port =
       htons(static_cast<uint16_t>(std::atoi(target.c_str() + target.rfind(':') + 1)));
-  ok_ = fd_ >= 0 && connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  ok_ = ok_ && connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
 }
 
 RawHttp2::~RawHttp2() {

@@ -33,8 +33,8 @@ class RawHttp2 {
     std::string payload;
   };
 
-  // To "127.0.0.1:PORT". Says nothing yet.
-  explicit RawHttp2(const std::string& target);
+  // To "127.0.0.1:PORT", from the host of this address. Says nothing yet.
+  explicit RawHttp2(const std::string& target, const std::string& from = "127.0.0.1");
   ~RawHttp2();
   RawHttp2(RawHttp2&& other) noexcept;
   RawHttp2(const RawHttp2&) = delete;

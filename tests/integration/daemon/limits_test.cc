@@ -61,28 +61,59 @@ class LimitsTest : public ::testing::Test {
 };
 
 TEST_F(LimitsTest, OneConnectionTooManyIsToldSoOnEachRpcAndServedWhenThereIsRoom) {
-  Start({"--max_connections=2"});
+  Start({"--max_connections=3"});
   const auto first = NewStub();
   ASSERT_TRUE(Acquire(*first, "o").ok());
-  auto second = NewStub();
-  ASSERT_TRUE(Acquire(*second, "o").ok());
+  std::vector<RawHttp2> others;
+  for (const char* host : {"127.0.0.2", "127.0.0.3"}) {
+    ASSERT_TRUE(others.emplace_back(daemon_->target(), host).Agree()) << host;
+  }
 
-  const auto third = NewStub();
-  const std::string words = "connections: 2 are open, which is --max_connections";
-  ExpectRefused(Acquire(*third, "o"), words);
+  const auto second = NewStub();
+  const std::string words = "connections: 3 are open, which is --max_connections";
+  ExpectRefused(Acquire(*second, "o"), words);
   grpc::ClientContext context;
   v1::WatchResponse response;
-  const auto stream = third->Watch(&context);
+  const auto stream = second->Watch(&context);
   EXPECT_FALSE(stream->Read(&response));
   ExpectRefused(stream->Finish(), words);
   EXPECT_TRUE(Acquire(*first, "o").ok()) << "those who are in stay in";
   EXPECT_TRUE(daemon_->WaitForLog("limit_reached limit=connections")) << daemon_->log();
   EXPECT_GE(Metrics().Number("breakerd_limit_refusals_total{limit=\"connections\"}"), 1);
-  EXPECT_EQ(Metrics().Value("breakerd_connections"), "2");
+  EXPECT_EQ(Metrics().Value("breakerd_connections"), "3");
 
-  second.reset();
-  EXPECT_TRUE(Eventually([&] { return Acquire(*third, "o").ok(); }))
+  others.clear();
+  EXPECT_TRUE(Eventually([&] { return Acquire(*second, "o").ok(); }))
       << "its connection was ended, so that the next one may be in time";
+}
+
+TEST_F(LimitsTest, OneHostHasAsManyConnectionsAsAreLeftToAllOthers) {
+  Start({"--max_connections=4"});
+  auto first = NewStub();
+  ASSERT_TRUE(Acquire(*first, "o").ok());
+  const auto second = NewStub();
+  ASSERT_TRUE(Acquire(*second, "o").ok());
+  const std::string words =
+      " has as many open as are left to all others of 4, which is --max_connections";
+  const auto third = NewStub();
+  ExpectRefused(Acquire(*third, "o"), absl::StrCat("connections: your host", words));
+  EXPECT_TRUE(daemon_->WaitForLog(absl::StrCat("connections: 127.0.0.1", words))) << daemon_->log();
+
+  const auto open = [&](const std::string& count) {
+    return Eventually([&] { return Metrics().Value("breakerd_connections") == count; });
+  };
+  RawHttp2 other(daemon_->target(), "127.0.0.2");
+  ASSERT_TRUE(other.Agree());
+  EXPECT_TRUE(open("3")) << "there is room for others";
+  RawHttp2 last(daemon_->target(), "127.0.0.3");
+  ASSERT_TRUE(last.Agree());
+  EXPECT_TRUE(open("4")) << "and for the next";
+
+  first.reset();
+  EXPECT_TRUE(open("3"));
+  ExpectRefused(Acquire(*third, "o"), absl::StrCat("connections: your host", words));
+  { const RawHttp2 gone(std::move(other)); }
+  EXPECT_TRUE(Eventually([&] { return Acquire(*third, "o").ok(); })) << "1 of 1 + 1 + 2 free";
 }
 
 TEST_F(LimitsTest, ManyConnectionsTooManyAreClosed) {

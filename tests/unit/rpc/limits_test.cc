@@ -1,5 +1,7 @@
 // The parts that limits are made of: who is counted as one, what is open, and what is told.
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 #include <sys/socket.h>
@@ -39,38 +41,60 @@ TEST(SourceTest, OfAnIpv6HostItIsTheNetwork) {
   EXPECT_EQ(HostOfPeer("ipv6:[::ffff:10.0.0.7]:1"), "::ffff:10.0.0.7");
 }
 
+TEST(SourceTest, OfAnAddressIsThatOfItsPeer) {
+  const auto address = [](int family, const char* text) {
+    sockaddr_storage storage = {};
+    storage.ss_family = static_cast<sa_family_t>(family);
+    void* at = family == AF_INET
+                   ? static_cast<void*>(&reinterpret_cast<sockaddr_in&>(storage).sin_addr)
+                   : static_cast<void*>(&reinterpret_cast<sockaddr_in6&>(storage).sin6_addr);
+    EXPECT_EQ(inet_pton(family, text, at), 1);
+    return HostOfAddress(storage);
+  };
+  EXPECT_EQ(address(AF_INET, "10.0.0.7"), "10.0.0.7");
+  EXPECT_EQ(address(AF_INET6, "::1"), "::1");
+  EXPECT_EQ(address(AF_INET6, "2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+  EXPECT_EQ(address(AF_INET6, "::ffff:10.0.0.7"), "::ffff:10.0.0.7");
+}
+
 Descriptor NewSocket() { return Descriptor(socket(AF_INET, SOCK_STREAM, 0)); }
 
 TEST(OpenSocketsTest, ThoseThatOthersHaveClosedAreNoticed) {
   OpenSockets open;
   Descriptor first = NewSocket();
   Descriptor second = NewSocket();
-  open.Add(first.get());
-  open.Add(second.get());
+  open.Add(first.get(), "one");
+  open.Add(second.get(), "two");
   EXPECT_EQ(open.Recount(), 2u);
   first.Close();
   EXPECT_EQ(open.count(), 2u) << "never fewer than are open";
+  EXPECT_EQ(open.CountOf("one"), 1u);
   EXPECT_EQ(open.Recount(), 1u);
+  EXPECT_EQ(open.CountOf("one"), 0u);
+  EXPECT_EQ(open.CountOf("two"), 1u);
   second.Close();
   EXPECT_EQ(open.Recount(), 0u);
+  EXPECT_EQ(open.CountOf("two"), 0u);
 }
 
 TEST(OpenSocketsTest, ANumberThatIsUsedAgainIsNotTheSameSocket) {
   OpenSockets open;
   Descriptor first = NewSocket();
   const int number = first.get();
-  open.Add(number);
+  open.Add(number, "one");
   first.Close();
 
   Descriptor other = NewSocket();
   ASSERT_EQ(other.get(), number) << "the system gives the lowest number that is free";
   EXPECT_EQ(open.Recount(), 0u) << "a socket of someone else's";
-  open.Add(number);
+  open.Add(number, "one");
   EXPECT_EQ(open.count(), 1u);
   other.Close();
   const Descriptor third = NewSocket();
-  open.Add(third.get());
+  open.Add(third.get(), "two");
   EXPECT_EQ(open.count(), 1u) << "the first of that number must be closed";
+  EXPECT_EQ(open.CountOf("one"), 0u);
+  EXPECT_EQ(open.CountOf("two"), 1u);
 }
 
 TEST(ListenTest, TakesHostsOfAllKinds) {
