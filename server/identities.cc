@@ -108,8 +108,9 @@ class Reader {
   }
 
   absl::Status ReadWorkers(const YAML::Node& key, const YAML::Node& value, Identity& identity) {
-    if (!value.IsScalar() || !absl::SimpleAtoi(value.Scalar(), &identity.workers) ||
-        identity.workers == 0 || identity.workers > kMaxWorkers) {
+    uint32_t& workers = identity.quorum_share.workers;
+    if (!value.IsScalar() || !absl::SimpleAtoi(value.Scalar(), &workers) || workers == 0 ||
+        workers > kMaxWorkers) {
       return yaml_.Wrong(key,
                          absl::StrCat("workers: is not a whole number in [1, ", kMaxWorkers, "]"));
     }
@@ -170,7 +171,8 @@ absl::StatusOr<std::vector<IdentityPtr>> ReadIdentities(const std::string& path)
 
 bool IsSame(const Identity& a, const Identity& b) {
   return a.name == b.name && a.role == b.role && a.tokens == b.tokens &&
-         a.certificates == b.certificates && a.services == b.services && a.workers == b.workers;
+         a.certificates == b.certificates && a.services == b.services &&
+         a.quorum_share.workers == b.quorum_share.workers;
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/engine/mutex.h"
+#include "server/engine/quorum_share.h"
 
 namespace breaker::server {
 
@@ -30,14 +31,14 @@ const char* Name(Role role);
 using TokenHash = std::array<uint8_t, 32>;
 TokenHash HashToken(absl::string_view token);
 
-// Somebody whom the identities file names. Immutable but for `revoked`.
+// Somebody whom the identities file names. Immutable but for what is atomic.
 struct Identity {
   std::string name;
   Role role = Role::kWorker;
   std::vector<TokenHash> tokens;
   std::vector<std::string> certificates;  // alternative names or common names
   std::vector<std::string> services;      // prefixes of those it may name; empty = all
-  uint32_t workers = 1;                   // so many worker_ids of it count at most for a quorum
+  QuorumShare quorum_share;
   // The file has it no longer, or has it changed: what lasts must end.
   mutable std::atomic<bool> revoked{false};
 

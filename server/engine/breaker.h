@@ -23,6 +23,7 @@
 #include "server/engine/permit_ids.h"
 #include "server/engine/permit_table.h"
 #include "server/engine/policy.h"
+#include "server/engine/quorum_share.h"
 #include "server/engine/sliding_window.h"
 #include "server/engine/snapshot.h"
 #include "server/engine/transition.h"
@@ -47,8 +48,8 @@ struct CallReport {
   uint64_t permit_id = 0;  // 0 = a call made without asking
   Outcome outcome = Outcome::kSuccess;
   absl::Duration duration = absl::ZeroDuration();
-  absl::string_view error = "";  // a short label
-  uint32_t quorum_share = 0;     // see DistinctWorkers::Record
+  absl::string_view error = "";               // a short label
+  const QuorumShare* quorum_share = nullptr;  // see DistinctWorkers::Record
 };
 
 // The numbers are those of the contract.
@@ -212,7 +213,7 @@ class Breaker {
   // Equal outcomes in a row.
   struct Calls {
     absl::string_view worker_id;
-    uint32_t quorum_share;
+    const QuorumShare* quorum_share;
     Outcome outcome;
     bool slow;
     bool failed;

@@ -8,13 +8,13 @@
 
 namespace breaker::server {
 
-void DistinctWorkers::Record(absl::string_view worker, int64_t bucket, uint32_t share) {
+void DistinctWorkers::Record(absl::string_view worker, int64_t bucket, const QuorumShare* share) {
   Advance(bucket);
   auto it = last_seen_.find(worker);
   if (it != last_seen_.end() && it->second > newest_ - kBuckets) {
     --last_seen_in(it->second);
     --count_;
-  } else if (count_ >= kMaxTrackedWorkers || (share > 0 && IsPastShare(worker, share))) {
+  } else if (count_ >= kMaxTrackedWorkers || (share != nullptr && IsPastShare(worker, *share))) {
     return;
   } else if (it == last_seen_.end()) {
     // Half of the map may have left the window before it is worth a look at all of it.
@@ -51,12 +51,14 @@ void DistinctWorkers::Advance(int64_t bucket) {
   newest_ = std::max(newest_, bucket);
 }
 
-bool DistinctWorkers::IsPastShare(absl::string_view worker, uint32_t share) const {
+bool DistinctWorkers::IsPastShare(absl::string_view worker, const QuorumShare& share) const {
   const absl::string_view identity = worker.substr(0, worker.find('/') + 1);
   uint32_t others = 0;
   for (const auto& [name, bucket] : last_seen_) {
     if (bucket <= newest_ - kBuckets || !absl::StartsWith(name, identity)) continue;
-    if (++others >= share) return true;
+    if (++others < share.workers) continue;
+    share.exceeded.store(true, std::memory_order_relaxed);
+    return true;
   }
   return false;
 }

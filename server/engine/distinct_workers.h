@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
+#include "server/engine/quorum_share.h"
 #include "server/engine/sliding_window.h"
 
 namespace breaker::server {
@@ -19,8 +20,8 @@ namespace breaker::server {
 class DistinctWorkers {
  public:
   // `bucket` never falls from call to call. Of the workers of one identity, whose names begin alike
-  // up to the first '/', at most `share` are counted at once; 0 = all.
-  void Record(absl::string_view worker, int64_t bucket, uint32_t share = 0);
+  // up to the first '/', at most the `share` is counted at once; null = all.
+  void Record(absl::string_view worker, int64_t bucket, const QuorumShare* share = nullptr);
   uint32_t Count(int64_t bucket);
 
   // Each worker of the window with the bucket in which it was last seen, oldest first.
@@ -32,8 +33,8 @@ class DistinctWorkers {
   uint32_t& last_seen_in(int64_t bucket) { return last_seen_in_[bucket % kBuckets]; }
   void Advance(int64_t bucket);
   void Forget();
-  // Whether so many others of its identity are in the window already.
-  bool IsPastShare(absl::string_view worker, uint32_t share) const;
+  // Whether as many others of its identity are in the window already.
+  bool IsPastShare(absl::string_view worker, const QuorumShare& share) const;
 
   absl::flat_hash_map<std::string, int64_t> last_seen_;  // bucket; some may have left the window
   std::array<uint32_t, kBuckets> last_seen_in_ = {};     // workers by the bucket they were last in

@@ -6,6 +6,7 @@
 
 #include "absl/strings/string_view.h"
 #include "server/engine/key.h"
+#include "server/engine/quorum_share.h"
 #include "server/engine/transition.h"
 
 namespace breaker::server {
@@ -49,9 +50,9 @@ struct OutcomeRun {
   Outcome outcome = Outcome::kSuccess;
   uint32_t count = 1;
   uint32_t slow_count = 0;
-  absl::string_view error = "";  // a short label
-  AppliedRun run;                // whose it is
-  uint32_t quorum_share = 0;     // see DistinctWorkers::Record
+  absl::string_view error = "";               // a short label
+  AppliedRun run;                             // whose it is
+  const QuorumShare* quorum_share = nullptr;  // see DistinctWorkers::Record
 };
 
 // What became of them. Neither, where the run was counted before.

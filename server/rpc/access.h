@@ -30,8 +30,10 @@ class Caller {
   // nobody can take another's. `storage` holds it where it has to be made.
   absl::string_view WorkerName(absl::string_view worker_id, std::string* storage) const;
 
-  // How many workers of this identity count for a quorum; 0 = all.
-  uint32_t quorum_share() const { return identity_ == nullptr ? 0 : identity_->workers; }
+  // How many workers of this identity count for a quorum; null = all.
+  const QuorumShare* quorum_share() const {
+    return identity_ == nullptr ? nullptr : &identity_->quorum_share;
+  }
 
   // Only looks: must not create breakers nor bring policies.
   bool is_viewer() const { return identity_ != nullptr && identity_->role == Role::kViewer; }

@@ -94,6 +94,7 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Report(grpc::CallbackServerCont
                     const absl::StatusOr<ReportResult> result =
                         registry_->Report(hashed, *report, clock_->Now(), changes, &creator);
                     if (!result.ok()) return result.status();
+                    TellOfQuorumShare(caller);
                     ToProto(*result, response);
                     return absl::OkStatus();
                   });
@@ -118,8 +119,19 @@ grpc::ServerUnaryReactor* CircuitBreakerService::ReportBatch(grpc::CallbackServe
         ToProto(registry_->ReportBatch(batch->session, batch->sequence, batch->runs, clock_->Now(),
                                        changes, &creator),
                 response);
+        TellOfQuorumShare(caller);
         return absl::OkStatus();
       });
+}
+
+void CircuitBreakerService::TellOfQuorumShare(const Caller& caller) {
+  const QuorumShare* share = caller.quorum_share();
+  if (share == nullptr || !share->TakeExceeded()) return;
+  limit_refusals_->Count(
+      Limit::kWorkersOfOneIdentity,
+      absl::StrCat("workers: more than ", share->workers, " of identity ", caller.name(),
+                   " fail, and a quorum counts no more (its workers in "
+                   "--identities)"));
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* CircuitBreakerService::Watch(

@@ -29,13 +29,14 @@ class CircuitBreakerService : public RawWatchService {
  public:
   // None is owned; all must outlive the server.
   CircuitBreakerService(const Access* access, Registry* registry, Publisher* publisher,
-                        WatchHub* hub, WatchSlots* watch_slots, RpcMetrics* metrics,
-                        const Clock* clock)
+                        WatchHub* hub, WatchSlots* watch_slots, LimitRefusals* limit_refusals,
+                        RpcMetrics* metrics, const Clock* clock)
       : access_(access),
         registry_(registry),
         publisher_(publisher),
         hub_(hub),
         watch_slots_(watch_slots),
+        limit_refusals_(limit_refusals),
         metrics_(metrics),
         clock_(clock) {
     SetMessageAllocatorFor_ReportBatch(&batch_messages_);
@@ -60,6 +61,9 @@ class CircuitBreakerService : public RawWatchService {
       grpc::CallbackServerContext* context) override;
 
  private:
+  // After a report: whether a quorum has left out workers of the caller.
+  void TellOfQuorumShare(const Caller& caller);
+
   ArenaAllocator<v1::ReportBatchRequest, v1::ReportBatchResponse> batch_messages_;
 
   const Access* const access_;
@@ -67,6 +71,7 @@ class CircuitBreakerService : public RawWatchService {
   Publisher* const publisher_;
   WatchHub* const hub_;
   WatchSlots* const watch_slots_;
+  LimitRefusals* const limit_refusals_;
   RpcMetrics* const metrics_;
   const Clock* const clock_;
 };

@@ -229,7 +229,8 @@ absl::StatusOr<CallReport> CallReportFrom(const v1::ReportRequest& request) {
 }
 
 absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& request,
-                                              absl::string_view worker, uint32_t quorum_share) {
+                                              absl::string_view worker,
+                                              const QuorumShare* quorum_share) {
   absl::Status status = CheckWorkerId(request.worker_id());
   if (request.session_id() == 0) {
     status.Update(errors::InvalidField("session_id", "0", "a random number other than 0"));

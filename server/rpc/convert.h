@@ -48,7 +48,8 @@ struct OutcomeBatch {
 };
 // Borrows from the request and from `worker`, the name that the engine knows its worker_id by.
 absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& request,
-                                              absl::string_view worker, uint32_t quorum_share);
+                                              absl::string_view worker,
+                                              const QuorumShare* quorum_share);
 
 // What a page of ListStats starts after; nullopt = at the beginning.
 absl::StatusOr<std::optional<Key>> PageStartFrom(absl::string_view page_token);

@@ -6,9 +6,13 @@
 namespace breaker::server {
 namespace {
 
-constexpr std::array<const char*, kLimits> kNames = {"connections", "watches_per_connection",
-                                                     "subscriptions", "new_breakers_per_minute",
-                                                     "breakers_of_one_source"};
+constexpr std::array<const char*, kLimits> kNames = {"connections",
+                                                     "watches_per_connection",
+                                                     "subscriptions",
+                                                     "new_breakers_per_minute",
+                                                     "breakers_of_one_source",
+                                                     "workers_of_one_identity",
+                                                     "streams_per_connection"};
 
 }  // namespace
 
@@ -16,7 +20,7 @@ LimitRefusals::LimitRefusals(prometheus::Registry* registry, const Clock* clock)
   prometheus::Family<prometheus::Counter>& refusals =
       prometheus::BuildCounter()
           .Name("breakerd_limit_refusals_total")
-          .Help("Connections, rpcs, subscriptions and new breakers refused at a limit.")
+          .Help("Connections, rpcs, subscriptions, new breakers and workers refused at a limit.")
           .Register(*registry);
   for (size_t i = 0; i < kLimits; ++i) limits_[i].refusals = &refusals.Add({{"limit", kNames[i]}});
 }

@@ -23,8 +23,10 @@ enum class Limit {
   kSubscriptions,
   kNewBreakersPerMinute,
   kBreakersOfOneSource,
+  kWorkersOfOneIdentity,
+  kStreamsPerConnection,
 };
-inline constexpr size_t kLimits = 5;
+inline constexpr size_t kLimits = 7;
 
 // What was refused because of limits: as a metric, and in the log, where a limit has a line at most
 // once a minute however often it is met. Thread-safe.

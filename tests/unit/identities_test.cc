@@ -55,9 +55,9 @@ identities:
   EXPECT_EQ(identities[0]->certificates,
             (std::vector<std::string>{"spiffe://cluster/chat", "chat.example.org"}));
   EXPECT_EQ(identities[0]->services, (std::vector<std::string>{"chat", "push"}));
-  EXPECT_EQ(identities[0]->workers, 16u);
+  EXPECT_EQ(identities[0]->quorum_share.workers, 16u);
   EXPECT_EQ(identities[1]->role, Role::kOperator);
-  EXPECT_EQ(identities[1]->workers, 1u);
+  EXPECT_EQ(identities[1]->quorum_share.workers, 1u);
 }
 
 TEST(IdentitiesFileTest, AnEmptyFileHasNobody) {

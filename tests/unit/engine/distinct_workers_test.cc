@@ -59,17 +59,26 @@ TEST(DistinctWorkersTest, FollowsNoMoreThanTheLimit) {
 
 TEST(DistinctWorkersTest, AnIdentityCountsForNoMoreThanItsShare) {
   DistinctWorkers workers;
-  for (int i = 0; i < 50; ++i) workers.Record(absl::StrCat("chat/", i), 0, 2);
+  const QuorumShare chat{.workers = 2};
+  for (int i = 0; i < 2; ++i) workers.Record(absl::StrCat("chat/", i), 0, &chat);
+  EXPECT_FALSE(chat.TakeExceeded());
+  for (int i = 0; i < 50; ++i) workers.Record(absl::StrCat("chat/", i), 0, &chat);
   EXPECT_EQ(workers.Count(0), 2u);
+  EXPECT_TRUE(chat.TakeExceeded());
+  EXPECT_FALSE(chat.TakeExceeded()) << "told once";
 
-  workers.Record("chat-2/0", 0, 2);
-  workers.Record("push/0", 0, 1);
-  workers.Record("push/1", 0, 1);
+  const QuorumShare chat_2{.workers = 2};
+  const QuorumShare push{.workers = 1};
+  workers.Record("chat-2/0", 0, &chat_2);
+  workers.Record("push/0", 0, &push);
+  workers.Record("push/1", 0, &push);
   EXPECT_EQ(workers.Count(0), 4u);
+  EXPECT_FALSE(chat_2.TakeExceeded());
+  EXPECT_TRUE(push.TakeExceeded());
 
   // Those that have left the window leave room for others.
-  workers.Record("chat/0", kBuckets - 1, 2);
-  workers.Record("chat/7", kBuckets, 2);
+  workers.Record("chat/0", kBuckets - 1, &chat);
+  workers.Record("chat/7", kBuckets, &chat);
   EXPECT_EQ(workers.Count(kBuckets), 2u);
 }
 
