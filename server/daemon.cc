@@ -2,6 +2,7 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 #include <prometheus/histogram.h>
 
 #include <chrono>
@@ -21,6 +22,9 @@
 
 namespace breaker::server {
 namespace {
+
+// Its request names a service, if anything.
+constexpr int kMaxHealthCheckBytes = 1024;
 
 // For a run whose store did not open: permit ids that no other run has, as far as chance goes.
 PermitEpoch RandomEpoch() {
@@ -218,7 +222,7 @@ absl::Status Daemon::Serve() {
   rpc_metrics_ = std::make_unique<RpcMetrics>(&measured_, clock_);
   access_ = std::make_unique<Access>(identities_.get());
   circuit_breaker_service_ = std::make_unique<CircuitBreakerService>(
-      access_.get(), registry_.get(), publisher_.get(), hub_.get(), &watch_slots_,
+      access_.get(), registry_.get(), publisher_.get(), hub_.get(), &watch_slots_, &limit_refusals_,
       rpc_metrics_.get(), clock_);
   admin_service_ = std::make_unique<AdminService>(access_.get(), registry_.get(), operations_.get(),
                                                   backups_.get(), rpc_metrics_.get(), clock_);
@@ -272,6 +276,9 @@ absl::Status Daemon::ServeRpcs() {
   builder.RegisterService(circuit_breaker_service_.get());
   builder.RegisterService(admin_service_.get());
   ApplyServerSettings(&builder);
+  grpc::ResourceQuota memory("rpcs");
+  memory.Resize(options_.max_rpc_memory << 20);
+  builder.SetResourceQuota(memory);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) return absl::UnavailableError("the gRPC server does not start");
   return absl::OkStatus();
@@ -284,6 +291,7 @@ absl::Status Daemon::ServeHealth() {
   builder.AddListeningPort(options_.health_listen, grpc::InsecureServerCredentials(),
                            &health_port_);
   ApplyServerSettings(&builder);
+  builder.SetMaxReceiveMessageSize(kMaxHealthCheckBytes);
   health_server_ = builder.BuildAndStart();
   if (health_server_ == nullptr || health_port_ == 0) {
     return absl::UnavailableError(

@@ -59,6 +59,7 @@ struct DaemonOptions {
   std::string emf_log;  // a file; empty = none
   absl::Duration drain_timeout = absl::Seconds(10);
   size_t max_connections = 10'000;
+  size_t max_rpc_memory = 512;  // MiB
   // 0 = no limit.
   size_t max_watches_per_connection = 100;
   size_t max_subscriptions = 10'000;          // of one Watch stream

@@ -22,6 +22,8 @@ constexpr int kUsageError = 2;
 constexpr size_t kMaxBreakers = 100'000'000;
 constexpr int64_t kMaxPermits = 1'000'000'000;
 constexpr size_t kMaxConnections = 10'000'000;
+constexpr size_t kMinRpcMemory = 16;
+constexpr size_t kMaxRpcMemory = 1 << 20;
 constexpr size_t kNoMatter = 1'000'000'000;  // more than can be
 
 // Adds --name and BREAKERD_NAME. parse(text) stores the value and returns "", or says what the text
@@ -189,6 +191,8 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
 
   AddCount(app, "max_connections", options.max_connections, size_t{1}, kMaxConnections,
            "Connections that there may be at once");
+  AddCount(app, "max_rpc_memory", options.max_rpc_memory, kMinRpcMemory, kMaxRpcMemory,
+           "MiB that connections and rpcs may take; past it some of them are ended");
   AddCount(app, "max_watches_per_connection", options.max_watches_per_connection, size_t{0},
            kNoMatter, "Watch streams of one connection; 0 = no limit");
   AddCount(app, "max_subscriptions", options.max_subscriptions, size_t{0}, kNoMatter,

@@ -14,7 +14,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/log.h"
-#include "server/rpc/grpc_status.h"
+#include "server/rpc/open_streams.h"
+#include "server/rpc/server_settings.h"
 #include "server/rpc/source.h"
 
 namespace breaker::server {
@@ -25,6 +26,10 @@ constexpr size_t kOtherDescriptors = 512;
 
 constexpr absl::Duration kIdleRecount = absl::Seconds(1);
 constexpr absl::Duration kBusyRecount = absl::Milliseconds(50);
+constexpr int64_t kTooManyStreams = 2 * kMaxStreams;
+constexpr absl::Duration kStreamCount = absl::Milliseconds(100);
+// A look at each connection is to take no more of this thread's time than one part in so many.
+constexpr int kShareOfStreamCount = 50;
 // After an accept that failed for want of memory or descriptors.
 constexpr absl::Duration kPause = absl::Milliseconds(100);
 
@@ -124,16 +129,21 @@ void Listener::Run() {
   for (const Descriptor& socket : listening_.sockets) polled.push_back({socket.get(), POLLIN, 0});
   MonotonicTime next_recount = clock_->Now().mono;
   while (true) {
-    const int ready = poll(polled.data(), polled.size(), Milliseconds(kIdleRecount));
+    const int ready = poll(polled.data(), polled.size(), Milliseconds(kStreamCount));
     if (polled[0].revents != 0) return;
     bool room = true;
     for (size_t i = 1; i < polled.size() && ready > 0; ++i) {
       if (polled[i].revents != 0 && !AcceptSome(polled[i].fd)) room = false;
     }
     const MonotonicTime now = clock_->Now().mono;
-    if (ready == 0 || now >= next_recount) {
+    if (now >= next_recount) {
       Recount(now);
       next_recount = now + kIdleRecount;
+    }
+    if (now >= next_stream_count_) {
+      CloseThoseWithTooManyStreams();
+      const MonotonicTime after = clock_->Now().mono;
+      next_stream_count_ = after + std::max(kStreamCount, kShareOfStreamCount * (after - now));
     }
     gauge_->Set(static_cast<double>(open_.count()));
     if (!room) poll(polled.data(), 1, Milliseconds(kPause));
@@ -189,6 +199,20 @@ void Listener::CloseOne(int socket) {
   spare_.Close();
   Descriptor(accept4(socket, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)).Close();
   spare_ = OpenSpare();
+}
+
+void Listener::CloseThoseWithTooManyStreams() {
+  // With one stream each, as workers have, there is nothing to look for.
+  if (CountOpenStreams() <= kTooManyStreams + static_cast<int64_t>(open_.count())) return;
+  for (const PeerAddress& peer : PeersWithMoreStreamsThan(kTooManyStreams)) {
+    for (const int socket : open_.Descriptors()) {
+      if (PeerOf(socket) != peer) continue;
+      shutdown(socket, SHUT_RDWR);
+      refusals_->Count(Limit::kStreamsPerConnection,
+                       absl::StrCat("streams: a connection of ", open_.HostOf(socket),
+                                    " had more than ", kTooManyStreams));
+    }
+  }
 }
 
 void Listener::Recount(MonotonicTime now) {

@@ -30,6 +30,9 @@ struct ListenerOptions {
 // others, so that none takes them all. Of those past a limit some are told why by a RefusingServer,
 // the others are closed as they come.
 //
+// gRPC 1.51 holds only those clients to kMaxStreams that have acknowledged its settings. A
+// connection with twice as many, on which one has not, is found within a moment and closed.
+//
 // Connections that the server has closed are noticed within a second, or, at the limit, before one
 // is refused (at most kRecountsAPause often). Owns one thread. To be used by one thread at a time.
 class Listener {
@@ -75,6 +78,7 @@ class Listener {
   // that waits does not wait for ever.
   void CloseOne(int socket);
   void Recount(MonotonicTime now);
+  void CloseThoseWithTooManyStreams();
   bool IsFull() const { return open_.count() >= max_connections_; }
   bool HasItsShare(const std::string& host) const {
     return open_.count() + open_.CountOf(host) >= max_connections_;
@@ -103,6 +107,7 @@ class Listener {
   OpenSockets open_;
   OpenSockets told_why_;
   MonotonicTime next_recount_;  // at the limit
+  MonotonicTime next_stream_count_;
 
   std::thread thread_;
 };

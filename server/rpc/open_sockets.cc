@@ -28,6 +28,14 @@ size_t OpenSockets::CountOf(const std::string& host) const {
   return found == by_host_.end() ? 0 : found->second;
 }
 
+std::vector<int> OpenSockets::Descriptors() const {
+  std::vector<int> descriptors;
+  for (size_t fd = 0; descriptors.size() < count_; ++fd) {
+    if (sockets_[fd].inode != kNone) descriptors.push_back(static_cast<int>(fd));
+  }
+  return descriptors;
+}
+
 size_t OpenSockets::Recount() {
   size_t left = count_;
   for (size_t fd = 0; left > 0; ++fd) {

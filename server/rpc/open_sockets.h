@@ -24,6 +24,10 @@ class OpenSockets {
   // The same, of one host.
   size_t CountOf(const std::string& host) const;
 
+  // Those that may be open.
+  std::vector<int> Descriptors() const;
+  const std::string& HostOf(int fd) const { return sockets_[static_cast<size_t>(fd)].host; }
+
   // How many are open. Takes some 200 ns for each that was.
   size_t Recount();
 

@@ -11,12 +11,6 @@ constexpr int kMaxSendBytes = 16 << 20;
 // Names, a token and a trace's context fit several times.
 constexpr int kMaxMetadataBytes = 8 << 10;
 
-// Rpcs under way on one connection, Watch streams among them. A client keeps to it and lets further
-// ones wait; one that has agreed to it and does not loses its connection. (gRPC 1.51 does not hold
-// a client to it that never agrees, by acknowledging the settings: each of its streams takes 12
-// KB.)
-constexpr int kMaxStreams = 256;
-
 // Within this a connection must have come to speak HTTP/2 (after TLS, where that is on).
 constexpr absl::Duration kHandshakeTimeout = absl::Seconds(10);
 

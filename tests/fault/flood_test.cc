@@ -16,6 +16,7 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -233,6 +234,33 @@ TEST_F(FloodTest, StreamsWithoutEnd) {
   ExpectMemoryWithin(kMemory);
 }
 
+// gRPC itself holds only those to the number of streams that have agreed to it.
+TEST_F(FloodTest, StreamsWithoutEndOfOneThatAgreesToNothing) {
+  if (kFreesSlowly) GTEST_SKIP() << "takes minutes under ThreadSanitizer";
+  constexpr int kMemory = 60;
+  constexpr uint32_t kStreamsAStep = 50;
+  Start();
+  std::unique_ptr<RawHttp2> connection;
+  uint32_t next = 1;
+  int closed = 0;
+  Flood flood;
+  flood.step = [&] {
+    if (connection == nullptr || !connection->ok() || connection->ended()) {
+      if (connection != nullptr) ++closed;
+      connection = std::make_unique<RawHttp2>(daemon_->target());
+      connection->Greet();
+      next = 1;
+    }
+    for (uint32_t i = 0; i < kStreamsAStep; ++i, next += 2) {
+      connection->OpenRpc(next, "/breaker.v1.CircuitBreaker/ListStats");  // and never ask
+    }
+  };
+  flood.end = [&] { ExpectMemoryWithin(kMemory); };
+  ExpectCalmWorker(flood);
+  EXPECT_GT(closed, 0);
+  ExpectMemoryWithin(kMemory);
+}
+
 TEST_F(FloodTest, WatchesWithoutEnd) {
   constexpr int kMemory = 40;
   Start();
@@ -290,6 +318,123 @@ TEST_F(FloodTest, MessagesOfFourMegabytes) {
   };
   flood.end = [&] { ExpectMemoryWithin(kMemory); };
   ExpectCalmWorker(flood);
+}
+
+// A client that begins a message of four megabytes on each of its streams and never ends it. Keeps
+// to HTTP/2's flow control, which is what would end its connection.
+class HalfMessages {
+ public:
+  HalfMessages(const std::string& target, uint32_t streams) : connection_(target) {
+    connection_.Greet();
+    for (uint32_t i = 0; i < streams; ++i) {
+      connection_.OpenRpc(2 * i + 1, "/breaker.v1.CircuitBreaker/ReportBatch");
+      streams_[2 * i + 1] = {};
+    }
+  }
+
+  // Sends some more, as the other side lets it, and gives how many bytes.
+  int64_t SendMore() {
+    TakeFrames();
+    int64_t left = kBytesAStep;
+    for (auto& [number, stream] : streams_) {
+      while (left > 0 && stream.sent < kBytes) {
+        const int64_t most = std::min<int64_t>(window_, window_of_each_ + stream.more_window);
+        const auto size = std::min<int64_t>({most, kFrame, kBytes - stream.sent});
+        if (size < kPrefix) break;
+        std::string bytes(static_cast<size_t>(size), 'x');
+        if (stream.sent == 0) bytes.replace(0, kPrefix, std::string("\0\0\x40\0\0", kPrefix));
+        connection_.Send(RawHttp2::kData, 0, number, bytes);
+        stream.sent += size;
+        stream.more_window -= size;
+        window_ -= size;
+        left -= size;
+      }
+    }
+    return kBytesAStep - left;
+  }
+  // Whether the connection is.
+  bool ended() const { return !connection_.ok(); }
+  // How many streams it has that were not ended.
+  size_t open() const { return streams_.size(); }
+
+ private:
+  static constexpr int64_t kBytes = (4 << 20) - 100;
+  static constexpr int64_t kBytesAStep = 256 << 10;
+  static constexpr int64_t kFrame = 16'384;
+  static constexpr int64_t kPrefix = 5;
+
+  struct Stream {
+    int64_t sent = 0;
+    int64_t more_window = 0;
+  };
+
+  static uint32_t Number(const std::string& bytes, size_t at) {
+    uint32_t number = 0;
+    for (size_t i = at; i < at + 4; ++i) number = number << 8 | static_cast<uint8_t>(bytes[i]);
+    return number;
+  }
+
+  void TakeFrames() {
+    while (const auto frame = connection_.Read(absl::ZeroDuration())) {
+      if (frame->type == RawHttp2::kSettings && frame->flags == 0) {
+        constexpr uint8_t kInitialWindow = 4;
+        for (size_t at = 0; at < frame->payload.size(); at += 6) {
+          if (frame->payload[at + 1] != kInitialWindow) continue;
+          window_of_each_ = Number(frame->payload, at + 2);
+        }
+        connection_.Send(RawHttp2::kSettings, RawHttp2::kAck, 0, "");
+      } else if (frame->type == RawHttp2::kPing && frame->flags == 0) {
+        connection_.Send(RawHttp2::kPing, RawHttp2::kAck, 0, frame->payload);
+      } else if (frame->type == RawHttp2::kWindowUpdate && frame->stream == 0) {
+        window_ += Number(frame->payload, 0);
+      } else if (frame->type == RawHttp2::kWindowUpdate && streams_.contains(frame->stream)) {
+        streams_[frame->stream].more_window += Number(frame->payload, 0);
+      } else if (frame->type == RawHttp2::kResetStream) {
+        streams_.erase(frame->stream);
+      }
+    }
+  }
+
+  RawHttp2 connection_;
+  std::map<uint32_t, Stream> streams_;
+  int64_t window_ = 65'535;
+  int64_t window_of_each_ = 65'535;
+};
+
+// Here others are not spared altogether: gRPC ends rpcs of any connection until the memory is
+// enough. But the daemon lives, and all goes on.
+TEST_F(FloodTest, MessagesThatNeverEnd) {
+  if (kFreesSlowly) GTEST_SKIP() << "takes minutes under ThreadSanitizer";
+  constexpr int kConnections = 4;
+  constexpr int kStreams = 250;  // with as many MB each
+  constexpr int kMemory = 64 + 60;
+  Start({"--max_rpc_memory=64"});
+  std::vector<std::unique_ptr<HalfMessages>> senders(kConnections);
+  int64_t sent = 0;
+  int calls = 0;
+  int failed = 0;
+  for (const absl::Time end = absl::Now() + absl::Seconds(4); absl::Now() < end;) {
+    for (auto& sender : senders) {
+      if (sender == nullptr || sender->ended() || sender->open() < kStreams / 2) {
+        sender = std::make_unique<HalfMessages>(daemon_->target(), kStreams);
+      }
+      sent += sender->SendMore();
+    }
+    ++calls;
+    if (!Acquire(*worker_, "good", "well-behaved").ok()) ++failed;
+    ExpectMemoryWithin(kMemory);
+  }
+  std::cout << sent / kMegabyte << " MB sent; " << failed << " of " << calls
+            << " calls failed; memory " << ResidentMegabytes() << " MB, at first " << memory_before_
+            << " MB\n";
+  EXPECT_LE(failed, calls / 5);
+  senders.clear();
+  EXPECT_TRUE(Eventually([&] {
+    for (int i = 0; i < 100; ++i) {
+      if (!Acquire(*worker_, "good", "well-behaved").ok()) return false;
+    }
+    return true;
+  }));
 }
 
 TEST_F(FloodTest, AWorkerThatInventsKeys) {

@@ -40,8 +40,9 @@ TEST(FlagsTest, EachFlagIsRead) {
   const ParsedFlags parsed =
       Parse({"--listen=0.0.0.0:1", "--data_dir=/d", "--durability=disk", "--snapshot_interval=20ms",
              "--max_breakers=7", "--max_permits=0", "--idle_ttl=0", "--drain_timeout=1m",
-             "--policies=/p.yaml", "--max_connections=3", "--max_watches_per_connection=0",
-             "--max_subscriptions=5", "--max_new_breakers_per_minute=6"});
+             "--policies=/p.yaml", "--max_connections=3", "--max_rpc_memory=99",
+             "--max_watches_per_connection=0", "--max_subscriptions=5",
+             "--max_new_breakers_per_minute=6"});
   ASSERT_TRUE(parsed.options.has_value());
   EXPECT_EQ(parsed.options->listen, "0.0.0.0:1");
   EXPECT_EQ(parsed.options->data_dir, "/d");
@@ -53,6 +54,7 @@ TEST(FlagsTest, EachFlagIsRead) {
   EXPECT_EQ(parsed.options->drain_timeout, absl::Minutes(1));
   EXPECT_EQ(parsed.options->policies, "/p.yaml");
   EXPECT_EQ(parsed.options->max_connections, 3);
+  EXPECT_EQ(parsed.options->max_rpc_memory, 99);
   EXPECT_EQ(parsed.options->max_watches_per_connection, 0);
   EXPECT_EQ(parsed.options->max_subscriptions, 5);
   EXPECT_EQ(parsed.options->max_new_breakers_per_minute, 6);

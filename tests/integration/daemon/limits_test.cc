@@ -228,6 +228,18 @@ TEST_F(LimitsTest, ASourceWithManyWorkersDoesNotFillTheDaemon) {
                 "all others of --max_breakers (100)");
 }
 
+TEST_F(LimitsTest, StreamsOfAConnectionThatNeverAgreesToTheirNumber) {
+  Start();
+  const auto other = NewStub();
+  RawHttp2 connection(daemon_->target());
+  connection.Greet();
+  for (uint32_t i = 0; i < 2000 && connection.ok(); ++i) connection.OpenRpc(1 + 2 * i, kListStats);
+  EXPECT_TRUE(connection.AwaitEnd());
+  EXPECT_TRUE(daemon_->WaitForLog("streams: a connection of 127.0.0.1 had more than 512"))
+      << daemon_->log();
+  EXPECT_TRUE(Acquire(*other, "o").ok());
+}
+
 TEST_F(LimitsTest, StreamsOfOneConnection) {
   Start();
   RawHttp2 connection(daemon_->target());
