@@ -1,11 +1,15 @@
 // backup: the daemon's state as a folder of files.
+#include <signal.h>
+
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <iostream>
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "client/ctl/child.h"
 #include "client/ctl/commands.h"
 #include "client/ctl/remote.h"
 #include "google/protobuf/util/time_util.h"
@@ -18,6 +22,24 @@ namespace {
 // How long the daemon may be silent once it has answered: until the first piece it writes its
 // counters and reads all breakers once, and later on it may wait for a slow disk.
 constexpr absl::Duration kPatience = absl::Seconds(60);
+
+// How soon a signal is noticed while the daemon is silent.
+constexpr absl::Duration kNotice = absl::Milliseconds(50);
+
+volatile std::sig_atomic_t told_to_stop = 0;  // by this signal
+
+// From here on what tells a program to end is noted there, so that what is half done can be
+// removed.
+void NoteSignals() {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction action = {};
+    sigaction(signal, nullptr, &action);
+    if (action.sa_handler == SIG_IGN) continue;  // as nohup has it
+    action = {};
+    action.sa_handler = [](int number) { told_to_stop = number; };
+    sigaction(signal, &action, nullptr);
+  }
+}
 
 // The stream of one Backup. Each step ends within the time it is given.
 class BackupStream {
@@ -51,18 +73,23 @@ class BackupStream {
 
  private:
   // Until what was begun last is done, and whether it went well. What takes longer than `patience`
-  // is cancelled.
+  // is cancelled, and so is all once a signal has come.
   bool Await(absl::Duration patience) {
+    const absl::Time deadline = absl::Now() + patience;
     void* tag = nullptr;
     bool ok = false;
-    const auto deadline = std::chrono::system_clock::now() + absl::ToChronoNanoseconds(patience);
-    if (queue_.AsyncNext(&tag, &ok, deadline) == grpc::CompletionQueue::TIMEOUT) {
-      late_ = true;
+    while (queue_.AsyncNext(&tag, &ok, absl::ToChronoTime(absl::Now() + kNotice)) ==
+           grpc::CompletionQueue::TIMEOUT) {
+      if (absl::Now() >= deadline) {
+        late_ = true;
+      } else if (told_to_stop == 0) {
+        continue;
+      }
       context_.TryCancel();
       queue_.Next(&tag, &ok);
       return false;
     }
-    return ok;
+    return ok && told_to_stop == 0;
   }
 
   const absl::Duration timeout_;
@@ -78,9 +105,7 @@ int Say(const absl::Status& status) {
   return kError;
 }
 
-}  // namespace
-
-int Backup(const Daemon& daemon, const std::string& folder, bool json) {
+int TakeBackup(const Daemon& daemon, const std::string& folder, bool json) {
   const absl::StatusOr<std::unique_ptr<server::BackupFolderWriter>> writer =
       server::BackupFolderWriter::Begin(folder);
   if (!writer.ok()) return Say(writer.status());
@@ -89,8 +114,12 @@ int Backup(const Daemon& daemon, const std::string& folder, bool json) {
   absl::Status taken;
   v1::BackupChunk chunk;
   while (taken.ok() && stream.Read(&chunk)) taken = (*writer)->Take(chunk);
-  if (!taken.ok()) stream.Cancel();
+  if (!taken.ok() || told_to_stop != 0) stream.Cancel();
   const grpc::Status status = stream.End();
+  if (told_to_stop != 0) {
+    std::cerr << "breakerctl: told to stop; there is no " << folder << "\n";
+    return kError;
+  }
   if (!taken.ok()) return Say(taken);
   if (!status.ok()) return Fail(daemon, status);
 
@@ -105,6 +134,15 @@ int Backup(const Daemon& daemon, const std::string& folder, bool json) {
             << google::protobuf::util::TimeUtil::ToString(summary->created_at()) << " by breakerd "
             << summary->daemon_version() << "\n";
   return kOk;
+}
+
+}  // namespace
+
+int Backup(const Daemon& daemon, const std::string& folder, bool json) {
+  NoteSignals();
+  const int status = TakeBackup(daemon, folder, json);
+  if (told_to_stop != 0 && status != kOk) DieBy(told_to_stop);  // nothing is left by now
+  return status;
 }
 
 }  // namespace breaker::ctl

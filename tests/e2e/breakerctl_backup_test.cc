@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/support/channel.h"
 #include "tests/support/daemon_process.h"
 #include "tests/support/eventually.h"
@@ -102,6 +103,27 @@ TEST_F(BackupCommandTest, ClientThatIsKilledLeavesNothingThatLooksWhole) {
   EXPECT_FALSE(fs::exists(folder));
   EXPECT_GE(Partial(), 1);
   EXPECT_TRUE(Eventually([&] { return Run(daemon_, {"backup", folder})->Wait() == 0; }));
+}
+
+TEST_F(BackupCommandTest, ClientThatIsToldToStopLeavesNothing) {
+  AddManyBreakers(*v1::CircuitBreaker::NewStub(NewChannel(daemon_.target())), 10'000);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    const std::string folder = dir_ / absl::StrCat("backup", signal);
+    bool caught = false;
+    for (int i = 0; i < 20 && !caught; ++i) {
+      fs::remove_all(folder);
+      const auto backup = Start(daemon_, {"backup", folder});
+      ASSERT_TRUE(Eventually([&] { return Partial() > 0 || fs::exists(folder); }));
+      backup->Signal(signal);
+      caught = backup->Wait() == -signal;
+      if (!caught) continue;
+      EXPECT_EQ(backup->err(), "breakerctl: told to stop; there is no " + folder + "\n");
+      EXPECT_FALSE(fs::exists(folder));
+    }
+    EXPECT_TRUE(caught) << signal;
+    EXPECT_EQ(Partial(), 0);
+    EXPECT_TRUE(Eventually([&] { return !CheckpointIsThere(); }));
+  }
 }
 
 TEST_F(BackupCommandTest, FullDiskOfTheClientLeavesNothing) {
