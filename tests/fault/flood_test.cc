@@ -104,6 +104,39 @@ class FloodTest : public ::testing::Test {
     ADD_FAILURE() << "the flood is felt by others";
   }
 
+  struct Streams {
+    bool agrees;  // to how many it may have
+    uint32_t a_step = 5;
+    int memory = 40;
+  };
+  void StreamsWithoutEnd(const Streams& streams) {
+    if (kFreesSlowly) GTEST_SKIP() << "takes minutes under ThreadSanitizer";
+    Start();
+    std::unique_ptr<RawHttp2> connection;
+    uint32_t next = 1;
+    int closed = 0;
+    Flood flood;
+    flood.step = [&] {
+      if (connection == nullptr || !connection->ok() || connection->ended()) {
+        if (connection != nullptr) ++closed;
+        connection = std::make_unique<RawHttp2>(daemon_->target());
+        if (streams.agrees) {
+          EXPECT_TRUE(connection->Agree());
+        } else {
+          connection->Greet();
+        }
+        next = 1;
+      }
+      for (uint32_t i = 0; i < streams.a_step; ++i, next += 2) {
+        connection->OpenRpc(next, "/breaker.v1.CircuitBreaker/ListStats");  // and never ask
+      }
+    };
+    flood.end = [&] { ExpectMemoryWithin(streams.memory); };
+    ExpectCalmWorker(flood);
+    EXPECT_GT(closed, 0) << "it had more than it may, and lost its connection";
+    ExpectMemoryWithin(streams.memory);
+  }
+
   // To be called with the flood at its height.
   void ExpectMemoryWithin(int more_megabytes) {
     if (!kMeasures) return;
@@ -208,57 +241,11 @@ TEST_F(FloodTest, TwoThousandIdleConnections) {
   ExpectMemoryWithin(kMemory);
 }
 
-TEST_F(FloodTest, StreamsWithoutEnd) {
-  if (kFreesSlowly) GTEST_SKIP() << "takes minutes under ThreadSanitizer";
-  constexpr int kMemory = 40;
-  constexpr uint32_t kStreamsAStep = 5;
-  Start();
-  std::unique_ptr<RawHttp2> connection;
-  uint32_t next = 1;
-  int closed = 0;
-  Flood flood;
-  flood.step = [&] {
-    if (connection == nullptr || !connection->ok() || connection->ended()) {
-      if (connection != nullptr) ++closed;
-      connection = std::make_unique<RawHttp2>(daemon_->target());
-      EXPECT_TRUE(connection->Agree());
-      next = 1;
-    }
-    for (uint32_t i = 0; i < kStreamsAStep; ++i, next += 2) {
-      connection->OpenRpc(next, "/breaker.v1.CircuitBreaker/ListStats");  // and never ask
-    }
-  };
-  flood.end = [&] { ExpectMemoryWithin(kMemory); };
-  ExpectCalmWorker(flood);
-  EXPECT_GT(closed, 0) << "it had more than it may, and lost its connection";
-  ExpectMemoryWithin(kMemory);
-}
+TEST_F(FloodTest, StreamsWithoutEnd) { StreamsWithoutEnd({.agrees = true}); }
 
 // gRPC itself holds only those to the number of streams that have agreed to it.
 TEST_F(FloodTest, StreamsWithoutEndOfOneThatAgreesToNothing) {
-  if (kFreesSlowly) GTEST_SKIP() << "takes minutes under ThreadSanitizer";
-  constexpr int kMemory = 60;
-  constexpr uint32_t kStreamsAStep = 50;
-  Start();
-  std::unique_ptr<RawHttp2> connection;
-  uint32_t next = 1;
-  int closed = 0;
-  Flood flood;
-  flood.step = [&] {
-    if (connection == nullptr || !connection->ok() || connection->ended()) {
-      if (connection != nullptr) ++closed;
-      connection = std::make_unique<RawHttp2>(daemon_->target());
-      connection->Greet();
-      next = 1;
-    }
-    for (uint32_t i = 0; i < kStreamsAStep; ++i, next += 2) {
-      connection->OpenRpc(next, "/breaker.v1.CircuitBreaker/ListStats");  // and never ask
-    }
-  };
-  flood.end = [&] { ExpectMemoryWithin(kMemory); };
-  ExpectCalmWorker(flood);
-  EXPECT_GT(closed, 0);
-  ExpectMemoryWithin(kMemory);
+  StreamsWithoutEnd({.agrees = false, .a_step = 50, .memory = 60});
 }
 
 TEST_F(FloodTest, WatchesWithoutEnd) {

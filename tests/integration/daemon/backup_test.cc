@@ -29,7 +29,9 @@ namespace breaker::testing {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 // What workers and operators call, of one life of a daemon.
@@ -300,6 +302,9 @@ TEST_F(BackupTest, ClientThatGoesAwayEndsItAndAnotherMayCome) {
     EXPECT_FALSE(stream.reader->Finish().ok());
   }
   EXPECT_TRUE(Eventually([&] { return !CheckpointIsThere(); }));
+  EXPECT_THAT(daemon_.log(),
+              AllOf(HasSubstr("backup_failed reason="), Not(HasSubstr("backup_made"))))
+      << "it goes on to the end for nobody";
   EXPECT_FALSE(fs::exists(dir_ / "second"));
   absl::StatusOr<v1::BackupSummary> next;
   EXPECT_TRUE(Eventually([&] { return (next = Backup(stubs_, dir_ / "next")).ok(); }));
