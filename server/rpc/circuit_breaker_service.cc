@@ -1,9 +1,11 @@
 #include "server/rpc/circuit_breaker_service.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -46,6 +48,21 @@ absl::StatusOr<KeyView> KeyFrom(const Request& request, const Caller& caller) {
   if (!key.ok()) return key;
   const absl::Status allowed = caller.CheckService(key->service);
   return allowed.ok() ? key : allowed;
+}
+
+// Takes out the runs of services that the caller may not name, and says how many outcomes those
+// are. PERMISSION_DENIED, with the first of them, if there are no others.
+absl::StatusOr<uint64_t> LeaveOutDenied(const Caller& caller, std::vector<KeyedRun>& runs) {
+  if (runs.empty()) return 0;
+  const absl::Status first = caller.CheckService(runs.front().key.view.service);
+  uint64_t denied = 0;
+  std::erase_if(runs, [&](const KeyedRun& run) {
+    if (caller.MayName(run.key.view.service)) return false;
+    denied += run.run.count;
+    return true;
+  });
+  if (runs.empty()) return first;
+  return denied;
 }
 
 }  // namespace
@@ -103,25 +120,24 @@ grpc::ServerUnaryReactor* CircuitBreakerService::Report(grpc::CallbackServerCont
 grpc::ServerUnaryReactor* CircuitBreakerService::ReportBatch(grpc::CallbackServerContext* context,
                                                              const v1::ReportBatchRequest* request,
                                                              v1::ReportBatchResponse* response) {
-  return RunUnary(
-      context, access_, publisher_, {metrics_, Method::kReportBatch},
-      [&](const Caller& caller, Changes* changes) -> absl::Status {
-        std::string worker;
-        const absl::StatusOr<OutcomeBatch> batch = OutcomeBatchFrom(
-            *request, caller.WorkerName(request->worker_id(), &worker), caller.quorum_share());
-        if (!batch.ok()) return batch.status();
-        for (const KeyedRun& run : batch->runs) {
-          if (absl::Status status = caller.CheckService(run.key.view.service); !status.ok())
-            return status;
-        }
-        metrics_->BatchHas(batch->runs.size());
-        const RpcCreator creator(context, caller, request->worker_id());
-        ToProto(registry_->ReportBatch(batch->session, batch->sequence, batch->runs, clock_->Now(),
-                                       changes, &creator),
-                response);
-        TellOfQuorumShare(caller);
-        return absl::OkStatus();
-      });
+  return RunUnary(context, access_, publisher_, {metrics_, Method::kReportBatch},
+                  [&](const Caller& caller, Changes* changes) -> absl::Status {
+                    std::string worker;
+                    absl::StatusOr<OutcomeBatch> batch =
+                        OutcomeBatchFrom(*request, caller.WorkerName(request->worker_id(), &worker),
+                                         caller.quorum_share());
+                    if (!batch.ok()) return batch.status();
+                    const absl::StatusOr<uint64_t> denied = LeaveOutDenied(caller, batch->runs);
+                    if (!denied.ok()) return denied.status();
+                    metrics_->BatchHas(batch->runs.size());
+                    const RpcCreator creator(context, caller, request->worker_id());
+                    ToProto(registry_->ReportBatch(batch->session, batch->sequence, batch->runs,
+                                                   clock_->Now(), changes, &creator),
+                            response);
+                    response->set_denied(*denied);
+                    TellOfQuorumShare(caller);
+                    return absl::OkStatus();
+                  });
 }
 
 void CircuitBreakerService::TellOfQuorumShare(const Caller& caller) {

@@ -117,6 +117,11 @@ void ScriptedBreakerService::FailBatches(grpc::Status status) {
   batch_status_ = std::move(status);
 }
 
+void ScriptedBreakerService::DenyOutcomes(uint64_t count) {
+  std::lock_guard lock(mu_);
+  denied_outcomes_ = count;
+}
+
 void ScriptedBreakerService::StoreUpTo(uint64_t sequence) {
   std::lock_guard lock(mu_);
   stored_sequence_ = sequence;
@@ -316,6 +321,7 @@ grpc::Status ScriptedBreakerService::ReportBatch(grpc::ServerContext* context,
   for (const v1::OutcomeRun& run : request->outcomes()) {
     response->set_counted(response->counted() + run.count());
   }
+  response->set_denied(denied_outcomes_);
   response->set_stored_sequence(stored_sequence_);
   return batch_status_.ok() ? status : batch_status_;
 }

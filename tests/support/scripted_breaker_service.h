@@ -54,6 +54,8 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
 
   // What ReportBatch answers from now on, if it is not OK.
   void FailBatches(grpc::Status status);
+  // How many outcomes ReportBatch says it left out as not permitted, from now on.
+  void DenyOutcomes(uint64_t count);
   // What ReportBatch says is stored, from now on.
   void StoreUpTo(uint64_t sequence);
 
@@ -136,6 +138,7 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
   int streams_ended_ = 0;  // how often EndStreams was called
   grpc::Status watch_status_;
   grpc::Status batch_status_;
+  uint64_t denied_outcomes_ = 0;
   uint64_t stored_sequence_ = 0;
   std::vector<v1::Subscription> subscriptions_;
   std::vector<v1::ReportBatchRequest> batches_;

@@ -15,6 +15,8 @@ constexpr auto kBetweenBatches = std::chrono::milliseconds(1);
 constexpr auto kRetryAfter = std::chrono::milliseconds(100);
 // Somebody has to put it right first, and a token is not read again any sooner.
 constexpr auto kDeniedRetryAfter = std::chrono::seconds(1);
+// After so long without a denial the next one is news.
+constexpr auto kDeniedNoMore = std::chrono::minutes(1);
 constexpr auto kBatchTimeout = std::chrono::seconds(1);
 
 uint64_t RandomSession() {
@@ -154,21 +156,34 @@ void ReportBatcher::OnDone(const grpc::Status& status) {
   Batch& batch = *call->batch;
   last_failed_ = !status.ok();
   denial_ = DenialIn(status);
-  const bool forbidden = absl::IsPermissionDenied(denial_);
-  if (forbidden && !batch.denied_at.has_value()) batch.denied_at = now;
   if (status.ok()) {
-    if (!std::exchange(batch.answered, true)) batch.answered_at = now;
+    if (!std::exchange(batch.answered, true)) {
+      batch.answered_at = now;
+      signal_->CountDropped(call->response.denied());
+    }
     Forget(call->response.stored_sequence(), now);
-  } else if (IsWorthRetrying(status) || (forbidden && now - *batch.denied_at < limits_.age)) {
+  } else if (absl::IsPermissionDenied(denial_) ? IsDeniedForShort(now) : IsWorthRetrying(status)) {
     batch.unsent = true;
     next_ = now + (denial_.ok() ? kRetryAfter : kDeniedRetryAfter);
-  } else if (!std::exchange(batch.answered, true)) {
-    batch.answered_at = now - limits_.age;
-    signal_->CountDropped(CountOf(batch.request));
+  } else {
+    GiveUp(batch);
   }
   const bool more = flush_ || FirstUnsent() != nullptr;
   if (more) signal_->FlushSoon();
   done_.notify_all();  // Under the lock: the destructor must not end before this does.
+}
+
+bool ReportBatcher::IsDeniedForShort(SteadyTime now) {
+  // Once for all batches that come close together, or each would hold up the others.
+  if (!last_denied_.has_value() || now - *last_denied_ >= kDeniedNoMore) denied_since_ = now;
+  last_denied_ = now;
+  return now - denied_since_ < limits_.denied;
+}
+
+void ReportBatcher::GiveUp(const Batch& batch) {
+  if (!batch.answered) signal_->CountDropped(CountOf(batch.request));
+  Drop(std::find_if(batches_.begin(), batches_.end(),
+                    [&](const auto& kept) { return kept.get() == &batch; }));
 }
 
 void ReportBatcher::Forget(uint64_t stored_sequence, SteadyTime now) {
@@ -178,13 +193,13 @@ void ReportBatcher::Forget(uint64_t stored_sequence, SteadyTime now) {
         batches_.size() <= limits_.batches && kept_runs_ <= limits_.runs) {
       return;
     }
-    ForgetOldest();
+    Drop(batches_.begin());
   }
 }
 
-void ReportBatcher::ForgetOldest() {
-  kept_runs_ -= static_cast<size_t>(batches_.front()->request.outcomes_size());
-  batches_.pop_front();
+void ReportBatcher::Drop(Batches::iterator batch) {
+  kept_runs_ -= static_cast<size_t>((*batch)->request.outcomes_size());
+  batches_.erase(batch);
 }
 
 ReportBatcher::Batch* ReportBatcher::FirstUnsent() {

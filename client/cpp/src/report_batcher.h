@@ -26,8 +26,8 @@ namespace breaker::internal {
 //
 // Limits: see there; past them the oldest answered batch is not kept any more. While a batch waits
 // for its answer no other is made: outcomes stay in their cells. So it is while the daemon does not
-// know who sends them; a batch that it does not permit is given up after Limits::age, for those
-// behind it.
+// know who sends them. Of what it does not permit it leaves out a part, which counts as dropped; a
+// batch of nothing else is given up after Limits::denied, for those behind it.
 //
 // Batches are sent only while the Watch stream is up, which shares the connection: so its end is
 // known before anything goes out on the next one. Thread-safe, except that Pump is for one thread.
@@ -35,11 +35,13 @@ class ReportBatcher {
  public:
   static constexpr size_t kMaxRunsOfABatch = 1000;
 
-  // Of answered batches that wait to be stored.
   struct Limits {
+    // Of answered batches that wait to be stored.
     size_t batches = 4096;
     size_t runs = 32'768;
     std::chrono::nanoseconds age = std::chrono::minutes(5);
+    // For how long those are sent again that are not permitted.
+    std::chrono::nanoseconds denied = std::chrono::seconds(5);
   };
 
   // Neither is owned; both must outlive the batcher.
@@ -71,15 +73,19 @@ class ReportBatcher {
     v1::ReportBatchRequest request;
     bool answered = false;
     SteadyTime answered_at;
-    bool unsent = true;                   // on this connection
-    std::optional<SteadyTime> denied_at;  // for the first time
+    bool unsent = true;  // on this connection
   };
+  using Batches = std::deque<std::unique_ptr<Batch>>;  // by number
   struct Call;
 
   void Send(Batch* batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnDone(const grpc::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether permission may have been lost by a mistake that is corrected soon.
+  bool IsDeniedForShort(SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The daemon will never accept it.
+  void GiveUp(const Batch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Forget(uint64_t stored_sequence, SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void ForgetOldest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Drop(Batches::iterator batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SendAllAgain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Batch* FirstUnsent() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Takes what cells have; a request without runs if there is nothing.
@@ -102,12 +108,15 @@ class ReportBatcher {
   mutable server::Mutex mu_;
   bool connected_ ABSL_GUARDED_BY(mu_) = false;
   bool flush_ ABSL_GUARDED_BY(mu_) = false;  // Unsent outcomes are not to wait.
-  std::deque<std::unique_ptr<Batch>> batches_ ABSL_GUARDED_BY(mu_);  // by number
+  Batches batches_ ABSL_GUARDED_BY(mu_);
   size_t kept_runs_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t last_sequence_ ABSL_GUARDED_BY(mu_) = 0;
   std::unique_ptr<Call> call_ ABSL_GUARDED_BY(mu_);  // Null = none is under way.
   bool last_failed_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status denial_ ABSL_GUARDED_BY(mu_);
+  // When batches began not to be permitted, and the last such answer.
+  SteadyTime denied_since_ ABSL_GUARDED_BY(mu_);
+  std::optional<SteadyTime> last_denied_ ABSL_GUARDED_BY(mu_);
   SteadyTime next_ ABSL_GUARDED_BY(mu_);  // Not before this is a batch sent.
   std::condition_variable_any done_;
 };

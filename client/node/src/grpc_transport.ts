@@ -106,6 +106,7 @@ export class GrpcTransport implements BreakerTransport {
       stale: Number(response.stale),
       duplicate: response.duplicate,
       storedSequence: Number(response.storedSequence),
+      denied: Number(response.denied),
     };
   }
 

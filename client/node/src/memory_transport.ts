@@ -111,7 +111,7 @@ export class MemoryBreakerTransport implements BreakerTransport {
     this.checkAvailable();
     const {workerId, sessionId, sequence, outcomes} = request;
     if (sequence <= (this.lastSequences.get(sessionId) ?? 0)) {
-      return {counted: 0, stale: 0, duplicate: true, storedSequence: sequence};
+      return {counted: 0, stale: 0, duplicate: true, storedSequence: sequence, denied: 0};
     }
     this.lastSequences.set(sessionId, sequence);
     let counted = 0;
@@ -124,7 +124,7 @@ export class MemoryBreakerTransport implements BreakerTransport {
         else ++stale;
       }
     }
-    return {counted, stale, duplicate: false, storedSequence: sequence};
+    return {counted, stale, duplicate: false, storedSequence: sequence, denied: 0};
   }
 
   async getStats({service, operation}: BreakerName): Promise<DaemonStats> {

@@ -3,7 +3,9 @@ import {randomBytes} from 'node:crypto';
 import type {BreakerdError, StatusCode} from './errors.js';
 import type {Ledger} from './ledger.js';
 import {now as monotonic} from './time.js';
-import type {BreakerTransport, OutcomeRun, ReportBatchRequest} from './transport.js';
+import type {
+  BreakerTransport, OutcomeRun, ReportBatchAnswer, ReportBatchRequest,
+} from './transport.js';
 
 const FLUSH_INTERVAL = 100;
 /** Failures that come close together go together. */
@@ -48,8 +50,9 @@ function randomSession(): bigint {
  * daemon has stored them, and sent again in their order after the connection was lost.
  *
  * Past the limits the oldest answered batch is not kept any more. While a batch waits for its
- * answer no other is made: outcomes stay in their cells. What this worker has no permission to send
- * is given up after a while, or it would hold up all others.
+ * answer no other is made: outcomes stay in their cells. Of what this worker has no permission to
+ * send the daemon leaves out a part, which counts as dropped; a batch of nothing else is given up
+ * after a while, or it would hold up all others.
  *
  * Batches are sent only while the Watch stream is up, which shares the connection: so its end is
  * known before anything goes out on the next one.
@@ -205,14 +208,18 @@ export class ReportBatcher {
     this.underWay = true;
     batch.unsent = false;
     this.transport.reportBatch(batch.request, BATCH_TIMEOUT).then(
-        (answer) => this.onAnswer(batch, answer.storedSequence),
+        (answer) => this.onAnswer(batch, answer),
         (error: BreakerdError) => this.onError(batch, error));
   }
 
-  private onAnswer(batch: Batch, storedSequence: number): void {
+  private onAnswer(batch: Batch, {storedSequence, denied}: ReportBatchAnswer): void {
     const now = monotonic();
-    batch.answeredAt ??= now;
+    if (batch.answeredAt === null) {
+      batch.answeredAt = now;
+      this.ledger.dropped += denied;
+    }
     this.known = true;
+    if (denied > 0 && this.noteDenial(now)) this.onDenied();
     this.forget(storedSequence, now);
     this.afterSending(false);
   }
@@ -228,21 +235,36 @@ export class ReportBatcher {
     if (again) {
       batch.unsent = true;
       this.nextAt = now + RETRY_AFTER;
-    } else if (batch.answeredAt === null) {
-      batch.answeredAt = now - this.limits.age;
-      for (const run of batch.request.outcomes) this.ledger.dropped += run.count;
+    } else {
+      this.giveUp(batch);
     }
     this.afterSending(true);
   }
 
   /** Whether permission may have been lost by a mistake that is corrected soon. */
   private isDeniedForShort(now: number): boolean {
-    const begins = now - this.deniedLastAt >= DENIED_NO_MORE;
-    if (begins) this.deniedSince = now;
-    this.deniedLastAt = now;
+    const begins = this.noteDenial(now);
     const short = now - this.deniedSince < this.limits.denied;
     if (begins || !short) this.onDenied();
     return short;
+  }
+
+  /** Whether it is news. */
+  private noteDenial(now: number): boolean {
+    const begins = now - this.deniedLastAt >= DENIED_NO_MORE;
+    if (begins) this.deniedSince = now;
+    this.deniedLastAt = now;
+    return begins;
+  }
+
+  /** The daemon will never accept it. */
+  private giveUp(batch: Batch): void {
+    const {outcomes} = batch.request;
+    if (batch.answeredAt === null) {
+      for (const run of outcomes) this.ledger.dropped += run.count;
+    }
+    this.keptRuns -= outcomes.length;
+    this.batches.splice(this.batches.indexOf(batch), 1);
   }
 
   private afterSending(failed: boolean): void {

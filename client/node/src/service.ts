@@ -32,8 +32,8 @@ export interface CacheStats {
   /** Known at once. */
   readonly breakers: number;
   /**
-   * Outcomes that the daemon will never hear of, because it rejected them, or was away while too
-   * many of too many kinds were waiting.
+   * Outcomes that the daemon will never hear of, because it rejected them, did not permit them, or
+   * was away while too many of too many kinds were waiting.
    */
   readonly droppedOutcomes: number;
 }

@@ -69,6 +69,8 @@ export interface ReportBatchAnswer {
   readonly duplicate: boolean;
   /** Batches up to this number need not be kept any more. */
   readonly storedSequence: number;
+  /** Outcomes that were left out, as this worker has no permission to send them. */
+  readonly denied: number;
 }
 
 /** One breaker at one instant, counts being those of its window. */

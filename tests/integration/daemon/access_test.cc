@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -112,6 +113,15 @@ class AccessTest : public ::testing::Test {
     const grpc::Status status = daemon_->stub().GetStats(&as, request, &stats);
     EXPECT_TRUE(status.ok()) << status.error_message();
     return stats;
+  }
+
+  bool Exists(const std::string& service) {
+    As as("operator-token");
+    v1::GetStatsRequest request;
+    request.set_service(service);
+    request.set_operation("op");
+    v1::CircuitStats stats;
+    return daemon_->stub().GetStats(&as, request, &stats).ok();
   }
 
   server::SystemClock clock_;
@@ -299,22 +309,93 @@ TEST_F(AccessTest, ATeamTouchesItsOwnServicesAlone) {
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::PERMISSION_DENIED);
   EXPECT_EQ(refused.error_message(),
             "service: \"b\" is not for team-a, whose services begin with a, shared-");
+}
 
+// One outcome, or as many, of each of these services, from session 1.
+v1::ReportBatchRequest BatchOf(uint64_t sequence,
+                               const std::vector<std::pair<std::string, v1::Outcome>>& outcomes,
+                               uint32_t count = 1) {
   v1::ReportBatchRequest batch;
   batch.set_session_id(1);
-  batch.set_sequence(1);
-  for (const char* service : {"a", "b"}) {
+  batch.set_sequence(sequence);
+  for (const auto& [service, outcome] : outcomes) {
     v1::OutcomeRun* const run = batch.add_outcomes();
     run->set_service(service);
     run->set_operation("op");
-    run->set_outcome(v1::SUCCESS);
-    run->set_count(1);
+    run->set_outcome(outcome);
+    run->set_count(count);
   }
+  return batch;
+}
+
+TEST_F(AccessTest, OfABatchOnlyWhatATeamMayNotNameIsLeftOut) {
+  const v1::ReportBatchRequest batch =
+      BatchOf(1, {{"b", v1::SUCCESS}, {"a", v1::SUCCESS}, {"c", v1::FAILURE}}, 2);
+  for (const bool again : {false, true}) {
+    As as("team-a-token");
+    v1::ReportBatchResponse response;
+    const grpc::Status status = daemon_->stub().ReportBatch(&as, batch, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(response.counted(), again ? 0u : 2u);
+    EXPECT_EQ(response.denied(), 4u);
+    EXPECT_EQ(response.duplicate(), again);
+  }
+  EXPECT_EQ(StatsOf("a").lifetime().successes(), 2u);
+  EXPECT_FALSE(Exists("b"));
+  EXPECT_FALSE(Exists("c"));
+}
+
+TEST_F(AccessTest, ABatchOfNothingThatATeamMayNameIsRefusedAndItsNumberNotUsedUp) {
   v1::ReportBatchResponse response;
   As as("team-a-token");
-  EXPECT_EQ(daemon_->stub().ReportBatch(&as, batch, &response).error_code(),
-            grpc::StatusCode::PERMISSION_DENIED);
-  EXPECT_EQ(StatsOf("a").lifetime().successes(), 0u);  // all or nothing
+  const grpc::Status refused = daemon_->stub().ReportBatch(
+      &as, BatchOf(1, {{"b", v1::SUCCESS}, {"c", v1::SUCCESS}}), &response);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(refused.error_message(),
+            "service: \"b\" is not for team-a, whose services begin with a, shared-");
+  EXPECT_FALSE(Exists("b"));
+
+  As with_a("team-a-token");
+  ASSERT_TRUE(
+      daemon_->stub().ReportBatch(&with_a, BatchOf(1, {{"a", v1::SUCCESS}}), &response).ok());
+  EXPECT_EQ(response.counted(), 1u);
+  EXPECT_EQ(response.denied(), 0u);
+  As empty("team-a-token");
+  EXPECT_TRUE(daemon_->stub().ReportBatch(&empty, BatchOf(2, {}), &response).ok());
+}
+
+// The batch is sent again to a daemon that knows only of the breaker, which was stored as it
+// opened, what it has had of the batch; and the team has other rights meanwhile.
+TEST(BatchOfMixedServicesTest, EachOutcomeCountsOnceThoughRightsChangeAndTheDaemonIsKilled) {
+  TempDir dir;
+  const std::string path = dir / "i.yaml";
+  const auto team_of = [&](const std::string& services) {
+    Write(path, absl::StrCat("identities:\n",
+                             Entry("team", "worker", "    services: [" + services + "]\n")));
+  };
+  team_of("a");
+  DaemonProcess daemon({"--identities=" + path, "--snapshot_interval=1h"});
+  const v1::ReportBatchRequest batch = BatchOf(1, {{"b", v1::SUCCESS}, {"a", v1::FAILURE}}, 5);
+  const auto send = [&] {
+    const auto stub = v1::CircuitBreaker::NewStub(NewChannel(daemon.target()));
+    As as("team-token");
+    v1::ReportBatchResponse response;
+    const grpc::Status status = stub->ReportBatch(&as, batch, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return response;
+  };
+  const v1::ReportBatchResponse first = send();
+  EXPECT_EQ(first.counted(), 5u);
+  EXPECT_EQ(first.denied(), 5u);
+
+  daemon.Kill();
+  team_of("a, b");
+  daemon.Restart();
+  const v1::ReportBatchResponse again = send();
+  EXPECT_FALSE(again.duplicate());
+  EXPECT_EQ(again.counted(), 5u) << "those of b";
+  EXPECT_EQ(again.stale(), 0u) << "those of a are known";
+  EXPECT_EQ(again.denied(), 0u);
 }
 
 TEST_F(AccessTest, ATeamSeesItsOwnServicesAlone) {

@@ -53,6 +53,14 @@ class ReportBatcherTest : public ::testing::Test {
     return PumpUntil(batcher_, condition);
   }
 
+  std::vector<uint64_t> SequencesSent() const {
+    std::vector<uint64_t> sequences;
+    for (const v1::ReportBatchRequest& batch : service_.batches()) {
+      sequences.push_back(batch.sequence());
+    }
+    return sequences;
+  }
+
   // Sends ten batches of 40 runs and one of a single run, loses the connection, and gives how many
   // runs are then sent again.
   int SentAgain(ReportBatcher::Limits limits) {
@@ -141,18 +149,62 @@ TEST_F(ReportBatcherTest, NothingIsKeptForLongerThanItsTime) {
 
 TEST_F(ReportBatcherTest, BatchThatIsNotPermittedIsGivenUpInItsTimeForThoseBehindIt) {
   ReportBatcher batcher(stub_.get(), "w1", &around_.signal,
-                        {.age = std::chrono::milliseconds(1500)});
+                        {.denied = std::chrono::milliseconds(1500)});
   batcher.SetConnected(true);
   service_.FailBatches({grpc::StatusCode::PERMISSION_DENIED, "not for you"});
   MakeRuns(3);
   ASSERT_TRUE(PumpUntil(batcher, [&] { return batcher.denial().code() != absl::StatusCode::kOk; }));
+  ASSERT_TRUE(PumpUntil(batcher, [&] { return around_.signal.dropped() > 0; }));
+  service_.FailBatches(grpc::Status::OK);
   MakeRuns(1);
-  ASSERT_TRUE(PumpUntil(batcher, [&] { return service_.batches().back().sequence() == 2; }));
+  EXPECT_TRUE(PumpUntil(batcher, [&] { return batcher.denial().ok(); }));
   EXPECT_THAT(service_.batch_sizes(), ElementsAre(3, 3, 3, 1));  // At 0 s, 1 s and 2 s, and then.
   EXPECT_EQ(around_.signal.dropped(), 3U);
+}
+
+TEST_F(ReportBatcherTest, SeveralBatchesThatAreNotPermittedHoldUpTheOthersOnce) {
+  ReportBatcher batcher(stub_.get(), "w1", &around_.signal,
+                        {.denied = std::chrono::milliseconds(500)});
+  batcher.SetConnected(true);
+  service_.FailBatches({grpc::StatusCode::PERMISSION_DENIED, "not for you"});
+  for (uint64_t i = 1; i <= 3; ++i) {
+    MakeRuns(1);
+    ASSERT_TRUE(PumpUntil(batcher, [&] { return around_.signal.dropped() == i; }));
+  }
+  EXPECT_THAT(SequencesSent(), ElementsAre(1, 1, 2, 3));
+}
+
+TEST_F(ReportBatcherTest, BatchThatIsGivenUpIsNotSentAgain) {
+  ReportBatcher batcher(stub_.get(), "w1", &around_.signal, {.denied = {}});
+  batcher.SetConnected(true);
+  MakeRuns(1);
+  ASSERT_TRUE(PumpUntil(batcher, [&] { return service_.batches().size() == 1; }));
+  service_.FailBatches({grpc::StatusCode::PERMISSION_DENIED, "not for you"});
+  MakeRuns(3);
+  ASSERT_TRUE(PumpUntil(batcher, [&] { return around_.signal.dropped() == 3; }));
   service_.FailBatches(grpc::Status::OK);
-  EXPECT_TRUE(PumpUntil(batcher, [&] { return batcher.denial().ok(); }));
+  batcher.SetConnected(false);
+  batcher.SetConnected(true);
+  MakeRuns(1);
+  ASSERT_TRUE(PumpUntil(batcher, [&] { return service_.batches().back().sequence() == 3; }));
+  EXPECT_THAT(SequencesSent(), ElementsAre(1, 2, 1, 3));
   EXPECT_EQ(around_.signal.dropped(), 3U);
+}
+
+TEST_F(ReportBatcherTest, OutcomesThatAreNotPermittedCountOnceHoweverOftenTheyAreSent) {
+  batcher_.SetConnected(true);
+  service_.DenyOutcomes(2);
+  MakeRuns(3);
+  ASSERT_TRUE(PumpUntil([&] { return around_.signal.dropped() == 2; }));
+  EXPECT_TRUE(batcher_.denial().ok());
+  batcher_.SetConnected(false);
+  batcher_.SetConnected(true);
+  ASSERT_TRUE(PumpUntil([&] { return service_.batches().size() == 2; }));
+  service_.DenyOutcomes(0);
+  MakeRuns(1);  // It goes when the one before it is answered.
+  ASSERT_TRUE(PumpUntil([&] { return service_.batches().size() == 3; }));
+  EXPECT_THAT(SequencesSent(), ElementsAre(1, 1, 2));
+  EXPECT_EQ(around_.signal.dropped(), 2U);
 }
 
 TEST_F(ReportBatcherTest, BatchOfAnUnknownWorkerIsNeverGivenUp) {

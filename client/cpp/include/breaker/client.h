@@ -352,8 +352,8 @@ std::string TypeName(const std::exception& error);
 // How the cache of a client is doing.
 struct CacheStats {
   size_t breakers = 0;  // known at once
-  // Outcomes that the daemon will never hear of, because it rejected them, or was away while too
-  // many of too many kinds were waiting.
+  // Outcomes that the daemon will never hear of, because it rejected them, did not permit them, or
+  // was away while too many of too many kinds were waiting.
   uint64_t dropped_outcomes = 0;
 };
 

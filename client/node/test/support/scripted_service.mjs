@@ -78,10 +78,11 @@ export class ScriptedService {
   async start() {
     const unary = (record, answer) => (call, callback) => {
       this.#recordPeer(call);
-      const denial = this.#denialOf(call, [call.request, ...call.request.outcomes ?? []]);
-      if (denial === null) record(call.request);
+      const {request, denied} = this.#leaveOutDenied(call.request);
+      const denial = this.#denialOf(call, request.outcomes ?? [request]);
+      if (denial === null) record(request);
       const respond = () => {
-        const result = denial ?? answer();
+        const result = denial ?? answer(BigInt(denied));
         if (result.code !== undefined) callback(result);
         else callback(null, result);
       };
@@ -95,8 +96,8 @@ export class ScriptedService {
       report: unary((request) => this.reports.push(request), () => this.#error ?? {
         state: CircuitState.CLOSED, disposition: 1, generation: 1n,
       }),
-      reportBatch: unary((request) => this.batches.push(request), () => this.#batchError ?? {
-        counted: 1n, stale: 0n, duplicate: false, storedSequence: this.#storedUpTo,
+      reportBatch: unary((request) => this.batches.push(request), (denied) => this.#batchError ?? {
+        counted: 1n, stale: 0n, duplicate: false, storedSequence: this.#storedUpTo, denied,
       }),
       getStats: unary(() => ++this.getStatsCalls, () => this.stats ?? {
         code: status.NOT_FOUND, details: 'there is none',
@@ -227,6 +228,14 @@ export class ScriptedService {
     this.authorizations.push(call.metadata.get('authorization')[0]);
     const peer = call.getAuthContext().sslPeerCertificate?.subject?.CN;
     if (peer !== undefined) this.peers.push(peer);
+  }
+
+  /** The request without outcomes that are denied, if it has others, and how many those are. */
+  #leaveOutDenied(request) {
+    const outcomes = request.outcomes?.filter(({service}) => !this.denied.has(service)) ?? [];
+    if (outcomes.length === 0) return {request, denied: 0};
+    const count = (runs) => runs.reduce((sum, run) => sum + run.count, 0);
+    return {request: {...request, outcomes}, denied: count(request.outcomes) - count(outcomes)};
   }
 
   #denialOf(call, names) {

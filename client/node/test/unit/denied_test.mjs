@@ -233,3 +233,27 @@ test('outcomes of a circuit that is denied while they wait hold up the others fo
       assert.equal((await callDenied(c)).value, 'done', 'by its own breaker');
       assert.ok(!c.cache.cells.find(DENIED.service, DENIED.operation).open);
     });
+
+test('of outcomes that go together only those of the denied circuit are dropped', async () => {
+  const {daemon} = fixture;
+  const c = client();
+  await follow(c);
+  await eventually(async () => {
+    await callDenied(c);
+    return c.cache.cells.find(DENIED.service, DENIED.operation).open;
+  });
+  await c.cache.flush(5000);
+  daemon.denied.add(DENIED.service);
+  daemon.hang();
+  await outcomeOf(call(c, fail));
+  await eventually(() => daemon.failures.length === 1);
+  await callDenied(c, fail);
+  await outcomeOf(call(c, fail));
+  daemon.release();
+  await eventually(() => c.cacheStats().droppedOutcomes === 1);
+  assert.equal(daemon.batches.at(-1).outcomes.length, 1);
+  assert.equal(daemon.batches.at(-1).outcomes[0].service, 'db');
+  assert.deepEqual(daemon.deniedOf('ReportBatch'), []);
+  assert.equal((await callDenied(c)).value, 'done', 'by its own breaker');
+  assert.ok(!c.cache.cells.find(DENIED.service, DENIED.operation).open);
+});

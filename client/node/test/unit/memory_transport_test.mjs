@@ -253,7 +253,7 @@ test('batch counts once', async () => {
   const batch = {workerId: 'w1', sessionId: 5n, sequence: 1, outcomes};
   assert.equal((await transport.reportBatch(batch)).counted, 3);
   assert.deepEqual(await transport.reportBatch(batch),
-      {counted: 0, stale: 0, duplicate: true, storedSequence: 1});
+      {counted: 0, stale: 0, duplicate: true, storedSequence: 1, denied: 0});
   assert.equal(transport.stats('db', 'query').failureCount, 3);
   await s.close();
 });

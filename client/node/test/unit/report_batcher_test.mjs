@@ -11,17 +11,23 @@ import {eventually} from '../support/eventually.mjs';
 
 class Transport {
   batches = [];
+  denied = 0;
   waiting = null;
 
   reportBatch(request) {
     this.batches.push(request);
-    const answer = {counted: 1, stale: 0, duplicate: false, storedSequence: 0};
+    const {denied} = this;
+    const answer = {counted: 1, stale: 0, duplicate: false, storedSequence: 0, denied};
     if (this.waiting === null) return Promise.resolve(answer);
     return new Promise((resolve) => this.waiting.push(() => resolve(answer)));
   }
 
   get sizes() {
     return this.batches.map(({outcomes}) => outcomes.length);
+  }
+
+  get sequences() {
+    return this.batches.map(({sequence}) => sequence);
   }
 
   get runs() {
@@ -216,7 +222,8 @@ test('several batches that are denied hold up the others once', async () => {
       return Promise.reject(new BreakerdError('PERMISSION_DENIED', 'no'));
     }
     accepted.push(request);
-    return Promise.resolve({counted: 1, stale: 0, duplicate: false, storedSequence: 0});
+    return Promise.resolve(
+        {counted: 1, stale: 0, duplicate: false, storedSequence: 0, denied: 0});
   };
   batcher.setConnected(true);
   const start = performance.now();
@@ -227,4 +234,43 @@ test('several batches that are denied hold up the others once', async () => {
     await eventually(() => accepted.length === i);
   }
   assert.ok(performance.now() - start < 4500, 'not 20 times');
+});
+
+test('batch that is given up is not sent again', async () => {
+  const {transport, batcher, ledger, makeRuns} = setUp({...ANY, denied: 0});
+  batcher.setConnected(true);
+  makeRuns(1);
+  await eventually(() => transport.batches.length === 1);
+  const send = transport.reportBatch;
+  transport.reportBatch = (request) => {
+    transport.batches.push(request);
+    return Promise.reject(new BreakerdError('PERMISSION_DENIED', 'no'));
+  };
+  makeRuns(3);
+  await eventually(() => ledger.dropped === 3);
+  transport.reportBatch = send;
+  batcher.setConnected(false);
+  batcher.setConnected(true);
+  makeRuns(1);
+  await eventually(() => transport.batches.at(-1).sequence === 3);
+  assert.deepEqual(transport.sequences, [1, 2, 1, 3]);
+  assert.equal(ledger.dropped, 3);
+});
+
+test('outcomes that are left out count once, however often they are sent', async () => {
+  const {transport, batcher, ledger, makeRuns} = setUp();
+  let denials = 0;
+  batcher.onDenied = () => ++denials;
+  batcher.setConnected(true);
+  transport.denied = 2;
+  makeRuns(3);
+  await eventually(() => ledger.dropped === 2);
+  batcher.setConnected(false);
+  batcher.setConnected(true);
+  makeRuns(1);
+  await eventually(() => transport.batches.length === 3);
+  await batcher.drain(1000);
+  assert.deepEqual(transport.sequences, [1, 1, 2]);
+  assert.equal(ledger.dropped, 4, 'two of each batch');
+  assert.equal(denials, 1, 'when it begins');
 });
