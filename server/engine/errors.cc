@@ -29,4 +29,10 @@ absl::Status TooManyBreakers(const KeyView& key, size_t max_breakers) {
                                                    " of --max_breakers are in use"));
 }
 
+absl::Status MissingBatches(uint64_t previous, uint64_t applied) {
+  return absl::AbortedError(absl::StrCat("previous_sequence: ", previous,
+                                         " is missing, the last batch of this session here is ",
+                                         applied, "; send again those after it"));
+}
+
 }  // namespace breaker::server::errors

@@ -2,6 +2,7 @@
 #define BREAKER_ENGINE_ERRORS_H_
 
 #include <cstddef>
+#include <cstdint>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -19,6 +20,7 @@ absl::Status NoSuchBreaker(const KeyView& key);
 absl::Status NotOverridden(const KeyView& key);
 absl::Status NoSuchPolicy(const KeyView& key);
 absl::Status TooManyBreakers(const KeyView& key, size_t max_breakers);
+absl::Status MissingBatches(uint64_t previous, uint64_t applied);
 
 }  // namespace breaker::server::errors
 

@@ -43,6 +43,14 @@ struct AppliedRun {
   friend bool operator==(const AppliedRun&, const AppliedRun&) = default;
 };
 
+// Which batch of which session.
+struct BatchId {
+  uint64_t session = 0;
+  uint64_t sequence = 0;
+  // The one that must have been applied before it; 0 = none.
+  uint64_t previous = 0;
+};
+
 // `count` equal outcomes of calls without permits, in a row. The slow ones come last.
 struct OutcomeRun {
   absl::string_view worker_id;

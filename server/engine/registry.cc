@@ -181,14 +181,16 @@ absl::StatusOr<RunResult> Registry::ReportRun(const HashedKey& key, const Outcom
   });
 }
 
-BatchResult Registry::ReportBatch(uint64_t session, uint64_t sequence,
-                                  const std::vector<KeyedRun>& runs, Instant now, Changes* changes,
-                                  const Creator* creator) {
-  const std::shared_ptr<Sessions::Session> found = sessions_.Use(session, now.mono);
+absl::StatusOr<BatchResult> Registry::ReportBatch(const BatchId& batch,
+                                                  const std::vector<KeyedRun>& runs, Instant now,
+                                                  Changes* changes, const Creator* creator) {
+  const std::shared_ptr<Sessions::Session> found = sessions_.Use(batch.session, now.mono);
   MutexLock lock(&found->mu);
+  const uint64_t applied = found->applied();
+  if (batch.previous > applied) return errors::MissingBatches(batch.previous, applied);
   BatchResult result;
   result.stored_sequence = found->stored();
-  if (sequence <= found->applied()) {
+  if (batch.sequence <= applied) {
     result.duplicate = true;
     return result;
   }
@@ -201,7 +203,7 @@ BatchResult Registry::ReportBatch(uint64_t session, uint64_t sequence,
     result.counted += counted->counted;
     result.stale += counted->stale;
   }
-  found->Applied(sequence);
+  found->Applied(batch.sequence);
   return result;
 }
 

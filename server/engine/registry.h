@@ -92,9 +92,11 @@ class Registry {
 
   // Counts calls that were made without permits, in their order, unless this batch of the session,
   // or a later one, was counted before. Creates breakers as Acquire does; outcomes of one that
-  // cannot be created are left out. All runs name this session and sequence.
-  BatchResult ReportBatch(uint64_t session, uint64_t sequence, const std::vector<KeyedRun>& runs,
-                          Instant now, Changes* changes, const Creator* creator = nullptr);
+  // cannot be created are left out. All runs name this session and sequence. ABORTED if the one
+  // that must come before it has not.
+  absl::StatusOr<BatchResult> ReportBatch(const BatchId& batch, const std::vector<KeyedRun>& runs,
+                                          Instant now, Changes* changes,
+                                          const Creator* creator = nullptr);
 
   // What to know of a breaker so as to decide on its behalf; creates it as Acquire does, and puts
   // the worker's policy in effect.

@@ -131,9 +131,10 @@ grpc::ServerUnaryReactor* CircuitBreakerService::ReportBatch(grpc::CallbackServe
                     if (!denied.ok()) return denied.status();
                     metrics_->BatchHas(batch->runs.size());
                     const RpcCreator creator(context, caller, request->worker_id());
-                    ToProto(registry_->ReportBatch(batch->session, batch->sequence, batch->runs,
-                                                   clock_->Now(), changes, &creator),
-                            response);
+                    const absl::StatusOr<BatchResult> result = registry_->ReportBatch(
+                        batch->id, batch->runs, clock_->Now(), changes, &creator);
+                    if (!result.ok()) return result.status();
+                    ToProto(*result, response);
                     response->set_denied(*denied);
                     TellOfQuorumShare(caller);
                     return absl::OkStatus();

@@ -239,6 +239,11 @@ absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& requ
     status.Update(errors::InvalidField("sequence", absl::StrCat(request.sequence()),
                                        absl::StrCat("in [1, ", BatchPosition::kMaxSequence, "]")));
   }
+  if (request.previous_sequence() != 0 && request.previous_sequence() >= request.sequence()) {
+    status.Update(errors::InvalidField("previous_sequence",
+                                       absl::StrCat(request.previous_sequence()),
+                                       absl::StrCat("below sequence, ", request.sequence())));
+  }
   const size_t count = static_cast<size_t>(request.outcomes_size());
   if (count > kMaxRunsPerBatch) {
     status.Update(errors::InvalidField("outcomes", absl::StrCat(count, " runs"),
@@ -247,8 +252,9 @@ absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& requ
   if (!status.ok()) return status;
 
   OutcomeBatch batch;
-  batch.session = SessionName(worker, request.session_id());
-  batch.sequence = request.sequence();
+  batch.id = {.session = SessionName(worker, request.session_id()),
+              .sequence = request.sequence(),
+              .previous = request.previous_sequence()};
   batch.runs.reserve(count);
   for (const v1::OutcomeRun& run : request.outcomes()) {
     const size_t number = batch.runs.size();
@@ -263,7 +269,7 @@ absl::StatusOr<OutcomeBatch> OutcomeBatchFrom(const v1::ReportBatchRequest& requ
                     .count = run.count(),
                     .slow_count = run.slow_count(),
                     .error = CutUtf8(run.error(), kMaxErrorLabelBytes),
-                    .run = {batch.session, BatchPosition(batch.sequence, number + 1)},
+                    .run = {batch.id.session, BatchPosition(batch.id.sequence, number + 1)},
                     .quorum_share = quorum_share}});
   }
   return batch;

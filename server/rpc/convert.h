@@ -42,8 +42,7 @@ absl::StatusOr<CallReport> CallReportFrom(const v1::ReportRequest& request);
 
 // All runs of a batch, and what they are part of.
 struct OutcomeBatch {
-  uint64_t session = 0;
-  uint64_t sequence = 0;
+  BatchId id;
   std::vector<KeyedRun> runs;
 };
 // Borrows from the request and from `worker`, the name that the engine knows its worker_id by.

@@ -7,6 +7,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 
 #include "breaker/v1/breaker.grpc.pb.h"
 #include "gtest/gtest.h"
@@ -17,23 +18,25 @@
 namespace breaker::testing {
 namespace {
 
-// Sends batches, and keeps each until the daemon says that it is stored.
+// Sends batches, and keeps each until the daemon says that it is stored. Sends all that it keeps
+// again when it is told that some are missing.
 class Worker {
  public:
   explicit Worker(const std::string& target) : target_(target) { Connect(); }
 
-  // To a daemon that was killed meanwhile: all that it may not know goes again, in order.
-  void Reconnect() {
+  // To a daemon that was killed meanwhile. If the worker has noticed, all that it keeps goes again.
+  void Reconnect(bool noticed) {
     Connect();
-    for (const v1::ReportBatchRequest& batch : std::deque(kept_)) Send(batch);
+    if (noticed) SendKept();
   }
 
   void SendNext(v1::ReportBatchRequest batch) {
     batch.set_worker_id("w1");
     batch.set_session_id(7);
     batch.set_sequence(++sequence_);
+    batch.set_previous_sequence(kept_.empty() ? 0 : kept_.back().sequence());
     kept_.push_back(batch);
-    Send(batch);
+    if (!Send(batch)) SendKept();
   }
 
   uint64_t sent() const { return sequence_; }
@@ -49,15 +52,27 @@ class Worker {
  private:
   void Connect() { stub_ = v1::CircuitBreaker::NewStub(NewChannel(target_)); }
 
-  void Send(const v1::ReportBatchRequest& batch) {
+  // In order.
+  void SendKept() {
+    uint64_t previous = 0;
+    for (v1::ReportBatchRequest batch : std::deque(kept_)) {
+      batch.set_previous_sequence(std::exchange(previous, batch.sequence()));
+      EXPECT_TRUE(Send(batch));
+    }
+  }
+
+  // Whether none was missing before it.
+  bool Send(const v1::ReportBatchRequest& batch) {
     grpc::ClientContext context;
     context.set_wait_for_ready(true);
     v1::ReportBatchResponse response;
     const grpc::Status status = stub_->ReportBatch(&context, batch, &response);
-    ASSERT_TRUE(status.ok()) << status.error_message();
+    if (status.error_code() == grpc::StatusCode::ABORTED) return false;
+    EXPECT_TRUE(status.ok()) << status.error_message();
     while (!kept_.empty() && kept_.front().sequence() <= response.stored_sequence()) {
       kept_.pop_front();
     }
+    return true;
   }
 
   const std::string target_;
@@ -95,12 +110,13 @@ TEST(BatchKillTest, EachOutcomeCountsExactlyOnce) {
   for (int kill = 0; kill < kKills; ++kill) {
     const int batches = 1 + static_cast<int>(random() % 60);
     for (int i = 0; i < batches; ++i) {
-      ASSERT_NO_FATAL_FAILURE(worker.SendNext(batch));
+      worker.SendNext(batch);
     }
     daemon.Kill();
     daemon.Restart();
-    ASSERT_NO_FATAL_FAILURE(worker.Reconnect());
+    worker.Reconnect(/*noticed=*/kill % 2 == 0);
   }
+  worker.SendNext(batch);  // It notices the last kill too.
 
   const v1::LifetimeCounts a = worker.GetStats("a").lifetime();
   EXPECT_EQ(a.successes(), 3 * worker.sent());

@@ -1,5 +1,6 @@
 #include "tests/support/scripted_breaker_service.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -120,6 +121,11 @@ void ScriptedBreakerService::FailBatches(grpc::Status status) {
 void ScriptedBreakerService::DenyOutcomes(uint64_t count) {
   std::lock_guard lock(mu_);
   denied_outcomes_ = count;
+}
+
+void ScriptedBreakerService::LoseBatches() {
+  std::lock_guard lock(mu_);
+  applied_.clear();
 }
 
 void ScriptedBreakerService::StoreUpTo(uint64_t sequence) {
@@ -323,7 +329,12 @@ grpc::Status ScriptedBreakerService::ReportBatch(grpc::ServerContext* context,
   }
   response->set_denied(denied_outcomes_);
   response->set_stored_sequence(stored_sequence_);
-  return batch_status_.ok() ? status : batch_status_;
+  if (!batch_status_.ok()) return batch_status_;
+  if (!status.ok()) return status;
+  uint64_t& applied = applied_[request->session_id()];
+  if (request->previous_sequence() > applied) return {grpc::StatusCode::ABORTED, "missing"};
+  applied = std::max(applied, request->sequence());
+  return grpc::Status::OK;
 }
 
 }  // namespace breaker::testing

@@ -56,6 +56,9 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
   void FailBatches(grpc::Status status);
   // How many outcomes ReportBatch says it left out as not permitted, from now on.
   void DenyOutcomes(uint64_t count);
+  // Batches that name one which was not sent before are ABORTED: of those so far the service knows
+  // none any more, as a daemon does not that takes the place of a killed one.
+  void LoseBatches();
   // What ReportBatch says is stored, from now on.
   void StoreUpTo(uint64_t sequence);
 
@@ -139,6 +142,7 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
   grpc::Status watch_status_;
   grpc::Status batch_status_;
   uint64_t denied_outcomes_ = 0;
+  std::map<uint64_t, uint64_t> applied_;  // each session's last batch
   uint64_t stored_sequence_ = 0;
   std::vector<v1::Subscription> subscriptions_;
   std::vector<v1::ReportBatchRequest> batches_;

@@ -1,6 +1,7 @@
 #include "client/cpp/src/report_batcher.h"
 
 #include <algorithm>
+#include <iterator>
 #include <random>
 #include <utility>
 
@@ -87,7 +88,7 @@ SteadyTime ReportBatcher::Pump(SteadyTime now, bool flush) {
     // What ends the wait raises the signal.
     if (!connected_ || call_ != nullptr) return SteadyTime::max();
     if (now < next_) return next_;
-    if (Batch* const batch = FirstUnsent()) {
+    if (const auto batch = FirstUnsent(); batch != batches_.end()) {
       Send(batch);
       return SteadyTime::max();
     }
@@ -100,10 +101,11 @@ SteadyTime ReportBatcher::Pump(SteadyTime now, bool flush) {
   server::MutexLock lock(&mu_);
   flush_ = flush_ || more_;
   next_ = now + kBetweenBatches;
+  Forget(0, now);  // The daemon may have forgotten the oldest, and would wait for them.
   batch->request.set_sequence(++last_sequence_);
   kept_runs_ += static_cast<size_t>(batch->request.outcomes_size());
   batches_.push_back(std::move(batch));
-  Send(batches_.back().get());
+  Send(FirstUnsent());  // An older one, if all are to be sent again since.
   return SteadyTime::max();
 }
 
@@ -140,12 +142,15 @@ v1::ReportBatchRequest ReportBatcher::Collect() {
   return request;
 }
 
-void ReportBatcher::Send(Batch* batch) {
+void ReportBatcher::Send(Batches::iterator at) {
+  Batch& batch = **at;
   call_ = std::make_unique<Call>();
-  call_->batch = batch;
+  call_->batch = &batch;
   call_->context.set_deadline(std::chrono::system_clock::now() + kBatchTimeout);
-  batch->unsent = false;
-  stub_->async()->ReportBatch(&call_->context, &batch->request, &call_->response,
+  batch.unsent = false;
+  batch.request.set_previous_sequence(
+      at == batches_.begin() ? 0 : (*std::prev(at))->request.sequence());
+  stub_->async()->ReportBatch(&call_->context, &batch.request, &call_->response,
                               [this](const grpc::Status& status) { OnDone(status); });
 }
 
@@ -154,7 +159,8 @@ void ReportBatcher::OnDone(const grpc::Status& status) {
   server::MutexLock lock(&mu_);
   const std::unique_ptr<Call> call = std::move(call_);
   Batch& batch = *call->batch;
-  last_failed_ = !status.ok();
+  const bool missing = status.error_code() == grpc::StatusCode::ABORTED;
+  last_failed_ = !status.ok() && !missing;
   denial_ = DenialIn(status);
   if (status.ok()) {
     if (!std::exchange(batch.answered, true)) {
@@ -164,11 +170,12 @@ void ReportBatcher::OnDone(const grpc::Status& status) {
     Forget(call->response.stored_sequence(), now);
   } else if (absl::IsPermissionDenied(denial_) ? IsDeniedForShort(now) : IsWorthRetrying(status)) {
     batch.unsent = true;
+    if (missing) SendAllAgain();
     next_ = now + (denial_.ok() ? kRetryAfter : kDeniedRetryAfter);
   } else {
     GiveUp(batch);
   }
-  const bool more = flush_ || FirstUnsent() != nullptr;
+  const bool more = flush_ || FirstUnsent() != batches_.end();
   if (more) signal_->FlushSoon();
   done_.notify_all();  // Under the lock: the destructor must not end before this does.
 }
@@ -202,11 +209,10 @@ void ReportBatcher::Drop(Batches::iterator batch) {
   batches_.erase(batch);
 }
 
-ReportBatcher::Batch* ReportBatcher::FirstUnsent() {
+ReportBatcher::Batches::iterator ReportBatcher::FirstUnsent() {
   // They are sent in order: behind the first that is not, none is.
-  const auto unsent = std::partition_point(batches_.begin(), batches_.end(),
-                                           [](const auto& batch) { return !batch->unsent; });
-  return unsent == batches_.end() ? nullptr : unsent->get();
+  return std::partition_point(batches_.begin(), batches_.end(),
+                              [](const auto& batch) { return !batch->unsent; });
 }
 
 absl::Status ReportBatcher::denial() const {
@@ -229,7 +235,7 @@ void ReportBatcher::Finish(SteadyTime deadline) {
     while (call_ != nullptr) {
       if (done_.wait_until(mu_, deadline) == std::cv_status::timeout) return;
     }
-    if (last_failed_ || (!flush_ && FirstUnsent() == nullptr)) return;
+    if (last_failed_ || (!flush_ && FirstUnsent() == batches_.end())) return;
   }
 }
 

@@ -30,7 +30,10 @@ namespace breaker::internal {
 // batch of nothing else is given up after Limits::denied, for those behind it.
 //
 // Batches are sent only while the Watch stream is up, which shares the connection: so its end is
-// known before anything goes out on the next one. Thread-safe, except that Pump is for one thread.
+// mostly known before anything goes out on the next one. If it is not, the daemon notices: each
+// batch names the kept one before it, and a daemon that has not had that applies nothing, at which
+// all are sent again. As only what is kept is named, and the oldest names none, no daemon waits for
+// what is gone. Thread-safe, except that Pump is for one thread.
 class ReportBatcher {
  public:
   static constexpr size_t kMaxRunsOfABatch = 1000;
@@ -78,7 +81,7 @@ class ReportBatcher {
   using Batches = std::deque<std::unique_ptr<Batch>>;  // by number
   struct Call;
 
-  void Send(Batch* batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Send(Batches::iterator batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnDone(const grpc::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
   // Whether permission may have been lost by a mistake that is corrected soon.
   bool IsDeniedForShort(SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -87,7 +90,7 @@ class ReportBatcher {
   void Forget(uint64_t stored_sequence, SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Drop(Batches::iterator batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SendAllAgain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  Batch* FirstUnsent() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Batches::iterator FirstUnsent() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Takes what cells have; a request without runs if there is nothing.
   v1::ReportBatchRequest Collect();
 

@@ -95,6 +95,7 @@ export class GrpcTransport implements BreakerTransport {
       workerId: request.workerId,
       sessionId: request.sessionId,
       sequence: BigInt(request.sequence),
+      previousSequence: BigInt(request.previousSequence),
       outcomes: request.outcomes.map((run) => ({
         ...run,
         generation: BigInt(run.generation),

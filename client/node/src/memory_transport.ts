@@ -109,8 +109,12 @@ export class MemoryBreakerTransport implements BreakerTransport {
 
   async reportBatch(request: ReportBatchRequest): Promise<ReportBatchAnswer> {
     this.checkAvailable();
-    const {workerId, sessionId, sequence, outcomes} = request;
-    if (sequence <= (this.lastSequences.get(sessionId) ?? 0)) {
+    const {workerId, sessionId, sequence, previousSequence, outcomes} = request;
+    const last = this.lastSequences.get(sessionId) ?? 0;
+    if (previousSequence > last) {
+      throw new BreakerdError('ABORTED', `batch ${previousSequence} is missing`);
+    }
+    if (sequence <= last) {
       return {counted: 0, stale: 0, duplicate: true, storedSequence: sequence, denied: 0};
     }
     this.lastSequences.set(sessionId, sequence);

@@ -3,9 +3,7 @@ import {randomBytes} from 'node:crypto';
 import type {BreakerdError, StatusCode} from './errors.js';
 import type {Ledger} from './ledger.js';
 import {now as monotonic} from './time.js';
-import type {
-  BreakerTransport, OutcomeRun, ReportBatchAnswer, ReportBatchRequest,
-} from './transport.js';
+import type {BreakerTransport, OutcomeRun, ReportBatchAnswer} from './transport.js';
 
 const FLUSH_INTERVAL = 100;
 /** Failures that come close together go together. */
@@ -35,7 +33,8 @@ const LIMITS: BatchLimits = {batches: 4096, runs: 32_768, age: 300_000, denied: 
 
 /** A batch from when it is made until it is forgotten. */
 interface Batch {
-  readonly request: ReportBatchRequest;
+  readonly sequence: number;
+  readonly outcomes: readonly OutcomeRun[];
   answeredAt: number | null;
   unsent: boolean;  // on this connection
 }
@@ -55,7 +54,10 @@ function randomSession(): bigint {
  * after a while, or it would hold up all others.
  *
  * Batches are sent only while the Watch stream is up, which shares the connection: so its end is
- * known before anything goes out on the next one.
+ * mostly known before anything goes out on the next one. If it is not, the daemon notices: each
+ * batch names the kept one before it, and a daemon that has not had that applies nothing, at which
+ * all are sent again. As only what is kept is named, and the oldest names none, no daemon waits for
+ * what is gone.
  */
 export class ReportBatcher {
   /** Called when the daemon will not hear of what cells say; not with each retry. */
@@ -124,7 +126,8 @@ export class ReportBatcher {
       if (!this.underWay && this.pumpTimer === null) break;
       await new Promise<void>((resolve) => this.waiting.push(resolve));
       if (late || this.lastFailed || !this.connected) break;
-      if (!last && this.lastSequence >= enough && !this.underWay) break;
+      const sent = !this.underWay && this.firstUnsent() < 0;
+      if (!last && this.lastSequence >= enough && sent) break;
     }
     clearTimeout(deadline);
   }
@@ -170,25 +173,26 @@ export class ReportBatcher {
       }, Math.ceil(wait)).unref();
       return;
     }
-    let batch = this.firstUnsent();
-    if (batch === undefined) {
+    let index = this.firstUnsent();
+    if (index < 0) {
       if (!this.flush) return;
       const outcomes = this.collect();
       if (outcomes.length === 0) return;
-      const {workerId, sessionId} = this;
-      const request = {workerId, sessionId, sequence: ++this.lastSequence, outcomes};
-      batch = {request, answeredAt: null, unsent: true};
-      this.batches.push(batch);
+      // The daemon may have forgotten the oldest, and would wait for them.
+      this.forget(0, monotonic());
+      const batch = {sequence: ++this.lastSequence, outcomes, answeredAt: null, unsent: true};
+      index = this.batches.push(batch) - 1;
       this.keptRuns += outcomes.length;
     }
     this.nextAt = monotonic() + BETWEEN_BATCHES;
-    this.send(batch);
+    this.send(index);
   }
 
-  private firstUnsent(): Batch | undefined {
+  /** -1 = all are sent. */
+  private firstUnsent(): number {
     // They are sent in order: behind the first that is not, none is.
-    if (this.batches[this.batches.length - 1]?.unsent !== true) return undefined;
-    return this.batches.find((batch) => batch.unsent);
+    if (this.batches[this.batches.length - 1]?.unsent !== true) return -1;
+    return this.batches.findIndex((batch) => batch.unsent);
   }
 
   /** Takes what cells have. What does not fit leaves `flush` set. */
@@ -204,10 +208,15 @@ export class ReportBatcher {
     return outcomes;
   }
 
-  private send(batch: Batch): void {
+  private send(index: number): void {
+    const batch = this.batches[index]!;
+    const previousSequence = this.batches[index - 1]?.sequence ?? 0;
+    const {workerId, sessionId} = this;
+    const {sequence, outcomes} = batch;
+    const request = {workerId, sessionId, sequence, previousSequence, outcomes};
     this.underWay = true;
     batch.unsent = false;
-    this.transport.reportBatch(batch.request, BATCH_TIMEOUT).then(
+    this.transport.reportBatch(request, BATCH_TIMEOUT).then(
         (answer) => this.onAnswer(batch, answer),
         (error: BreakerdError) => this.onError(batch, error));
   }
@@ -232,13 +241,15 @@ export class ReportBatcher {
     const again = error.code === 'PERMISSION_DENIED' ?
       this.isDeniedForShort(now) :
       WORTH_RETRYING.has(error.code);
+    const missing = error.code === 'ABORTED';
     if (again) {
       batch.unsent = true;
+      if (missing) this.sendAllAgain();
       this.nextAt = now + RETRY_AFTER;
     } else {
       this.giveUp(batch);
     }
-    this.afterSending(true);
+    this.afterSending(!missing);
   }
 
   /** Whether permission may have been lost by a mistake that is corrected soon. */
@@ -259,11 +270,10 @@ export class ReportBatcher {
 
   /** The daemon will never accept it. */
   private giveUp(batch: Batch): void {
-    const {outcomes} = batch.request;
     if (batch.answeredAt === null) {
-      for (const run of outcomes) this.ledger.dropped += run.count;
+      for (const run of batch.outcomes) this.ledger.dropped += run.count;
     }
-    this.keptRuns -= outcomes.length;
+    this.keptRuns -= batch.outcomes.length;
     this.batches.splice(this.batches.indexOf(batch), 1);
   }
 
@@ -277,12 +287,12 @@ export class ReportBatcher {
   private forget(storedSequence: number, now: number): void {
     let count = 0;
     let runs = this.keptRuns;
-    for (const {request, answeredAt, unsent} of this.batches) {
+    for (const {sequence, outcomes, answeredAt, unsent} of this.batches) {
       if (answeredAt === null || unsent) break;
-      const keep = request.sequence > storedSequence && now - answeredAt < this.limits.age &&
+      const keep = sequence > storedSequence && now - answeredAt < this.limits.age &&
           this.batches.length - count <= this.limits.batches && runs <= this.limits.runs;
       if (keep) break;
-      runs -= request.outcomes.length;
+      runs -= outcomes.length;
       ++count;
     }
     this.keptRuns = runs;

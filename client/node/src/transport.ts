@@ -60,6 +60,8 @@ export interface ReportBatchRequest {
   readonly workerId: string;
   readonly sessionId: bigint;
   readonly sequence: number;
+  /** Of the kept batch before this one, which the daemon must have had; 0 = none. */
+  readonly previousSequence: number;
   readonly outcomes: readonly OutcomeRun[];
 }
 

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "absl/strings/str_format.h"
 #include "gtest/gtest.h"
 #include "tests/support/eventually.h"
 #include "tests/support/messages.h"
@@ -96,9 +97,46 @@ TEST_F(ReportBatchTest, SaysHowFarTheSessionIsStored) {
   }));
 }
 
+// A daemon that was killed has had 1 to 4, and 1 and 2 were stored. This one takes its place, and
+// the client has not noticed.
+TEST_F(ReportBatchTest, ABatchThatComesBeforeThoseThatAreMissingIsAborted) {
+  const auto batch = [](int sequence, int previous) {
+    return absl::StrFormat(
+        "session_id: 5 sequence: %d previous_sequence: %d "
+        "outcomes { service: 's' operation: 'o' outcome: SUCCESS count: 1 }",
+        sequence, previous);
+  };
+  v1::ReportBatchResponse response;
+  const grpc::Status missing = Send(batch(5, 4), &response);
+  EXPECT_EQ(missing.error_code(), grpc::StatusCode::ABORTED);
+  EXPECT_EQ(missing.error_message(),
+            "previous_sequence: 4 is missing, the last batch of this session here is 0; send again "
+            "those after it");
+
+  for (const std::string& kept : {batch(3, 0), batch(4, 3), batch(5, 4)}) {
+    EXPECT_EQ(Send(kept).counted(), 1);
+  }
+  EXPECT_TRUE(Send(batch(4, 3)).duplicate());
+  EXPECT_EQ(Send(batch(8, 0)).counted(), 1) << "as of a client that does not say";
+  EXPECT_EQ(daemon_.GetStats("s", "o").total_requests(), 4);
+}
+
+TEST_F(ReportBatchTest, ADaemonThatKnowsSomeOfWhatIsKeptWaitsForTheRest) {
+  Send(kThree);
+  daemon_.Restart();
+  v1::ReportBatchResponse response;
+  EXPECT_EQ(Send("session_id: 5 sequence: 3 previous_sequence: 2", &response).error_code(),
+            grpc::StatusCode::ABORTED);
+  EXPECT_TRUE(Send(kThree).duplicate());
+  EXPECT_FALSE(Send("session_id: 5 sequence: 2 previous_sequence: 1").duplicate());
+  EXPECT_FALSE(Send("session_id: 5 sequence: 3 previous_sequence: 2").duplicate());
+}
+
 TEST_F(ReportBatchTest, WhatIsWrongIsNamedAndNothingIsCounted) {
   EXPECT_EQ(ErrorOf("sequence: 1"), "session_id: 0 is not a random number other than 0");
   EXPECT_EQ(ErrorOf("session_id: 5"), "sequence: 0 is not in [1, 1125899906842623]");
+  EXPECT_EQ(ErrorOf("session_id: 5 sequence: 2 previous_sequence: 2"),
+            "previous_sequence: 2 is not below sequence, 2");
   const std::string good =
       "session_id: 5 sequence: 1 outcomes { service: 's' operation: 'o' outcome: SUCCESS count: 1 "
       "}";

@@ -61,6 +61,30 @@ class ReportBatcherTest : public ::testing::Test {
     return sequences;
   }
 
+  std::vector<uint64_t> PreviousSequencesSent() const {
+    std::vector<uint64_t> sequences;
+    for (const v1::ReportBatchRequest& batch : service_.batches()) {
+      sequences.push_back(batch.previous_sequence());
+    }
+    return sequences;
+  }
+
+  // Sends a batch, has the service lose it after `wait`, and sends the next one; gives all that was
+  // sent.
+  std::vector<uint64_t> SentAroundALoss(ReportBatcher::Limits limits,
+                                        std::chrono::nanoseconds wait = {}) {
+    ReportBatcher batcher(stub_.get(), "w1", &around_.signal, limits);
+    batcher.SetConnected(true);
+    MakeRuns(1);
+    batcher.Finish(std::chrono::steady_clock::now() + std::chrono::seconds(20));
+    const SteadyTime kept = std::chrono::steady_clock::now();
+    EXPECT_TRUE(Eventually([&] { return std::chrono::steady_clock::now() - kept >= wait; }));
+    service_.LoseBatches();
+    MakeRuns(1);
+    batcher.Finish(std::chrono::steady_clock::now() + std::chrono::seconds(20));
+    return SequencesSent();
+  }
+
   // Sends ten batches of 40 runs and one of a single run, loses the connection, and gives how many
   // runs are then sent again.
   int SentAgain(ReportBatcher::Limits limits) {
@@ -217,6 +241,45 @@ TEST_F(ReportBatcherTest, BatchOfAnUnknownWorkerIsNeverGivenUp) {
   ASSERT_TRUE(PumpUntil(batcher, [&] { return batcher.denial().ok(); }));
   EXPECT_THAT(service_.batch_sizes(), Each(3));
   EXPECT_EQ(around_.signal.dropped(), 0U);
+}
+
+TEST_F(ReportBatcherTest, AllThatIsKeptIsSentAgainInOrderToADaemonThatHasNotHadIt) {
+  batcher_.SetConnected(true);
+  for (size_t i = 1; i <= 4; ++i) {
+    if (i == 4) service_.LoseBatches();  // Another one is there, unnoticed.
+    MakeRuns(1);
+    ASSERT_TRUE(PumpUntil([&] { return service_.batches().size() >= i; }));
+  }
+  ASSERT_TRUE(PumpUntil([&] { return service_.batches().size() == 8; }));
+  EXPECT_THAT(SequencesSent(), ElementsAre(1, 2, 3, 4, 1, 2, 3, 4));
+  EXPECT_THAT(PreviousSequencesSent(), ElementsAre(0, 1, 2, 3, 0, 1, 2, 3));
+  EXPECT_EQ(around_.signal.dropped(), 0U);
+}
+
+TEST_F(ReportBatcherTest, FarewellWaitsUntilAllIsSentAgain) {
+  EXPECT_THAT(SentAroundALoss({}), ElementsAre(1, 2, 1, 2));
+}
+
+TEST_F(ReportBatcherTest, WhatIsNotKeptAnyMoreIsNotWaitedFor) {
+  constexpr auto kAge = std::chrono::milliseconds(50);
+  EXPECT_THAT(SentAroundALoss({.age = kAge}, kAge), ElementsAre(1, 2));
+}
+
+TEST_F(ReportBatcherTest, WhatThereWasNoRoomToKeepIsNotWaitedFor) {
+  EXPECT_THAT(SentAroundALoss({.runs = 0}), ElementsAre(1, 2));
+}
+
+TEST_F(ReportBatcherTest, BatchThatWasGivenUpIsNotWaitedFor) {
+  ReportBatcher batcher(stub_.get(), "w1", &around_.signal, {.denied = {}});
+  batcher.SetConnected(true);
+  service_.FailBatches({grpc::StatusCode::PERMISSION_DENIED, "not for you"});
+  MakeRuns(1);
+  ASSERT_TRUE(PumpUntil(batcher, [&] { return around_.signal.dropped() == 1; }));
+  service_.FailBatches(grpc::Status::OK);
+  MakeRuns(1);
+  ASSERT_TRUE(PumpUntil(batcher, [&] { return batcher.denial().ok(); }));
+  EXPECT_THAT(SequencesSent(), ElementsAre(1, 2));
+  EXPECT_THAT(PreviousSequencesSent(), ElementsAre(0, 0));
 }
 
 }  // namespace

@@ -23,11 +23,14 @@ class RegistryWatchTest : public testing::Test {
     return policy;
   }
 
-  BatchResult Batch(uint64_t session, uint64_t sequence, std::vector<KeyedRun> runs) {
+  absl::StatusOr<BatchResult> TryBatch(const BatchId& batch, std::vector<KeyedRun> runs) {
     for (size_t i = 0; i < runs.size(); ++i) {
-      runs[i].run.run = {session, BatchPosition(sequence, i + 1)};
+      runs[i].run.run = {batch.session, BatchPosition(batch.sequence, i + 1)};
     }
-    return registry_.ReportBatch(session, sequence, runs, clock_.Now(), &changes_);
+    return registry_.ReportBatch(batch, runs, clock_.Now(), &changes_);
+  }
+  BatchResult Batch(uint64_t session, uint64_t sequence, std::vector<KeyedRun> runs) {
+    return *TryBatch({session, sequence}, std::move(runs));
   }
   static KeyedRun Failures(const KeyView& key, uint32_t count) {
     OutcomeRun run;
@@ -157,6 +160,24 @@ TEST_F(RegistryWatchTest, AGapIsNotWaitedForAndNotFilledLater) {
   EXPECT_EQ(Stats(kCharge).window.failures, 2u);
 }
 
+TEST_F(RegistryWatchTest, ABatchWaitsForTheOneThatItNames) {
+  const std::vector<KeyedRun> one = {Failures(kCharge, 1)};
+  const absl::Status missing = TryBatch({1, 5, 4}, one).status();
+  EXPECT_EQ(missing.code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(missing.message(),
+            "previous_sequence: 4 is missing, the last batch of this session here is 0; send again "
+            "those after it");
+  EXPECT_FALSE(registry_.View(kCharge, clock_.Now(), &changes_).has_value());
+
+  EXPECT_EQ(TryBatch({1, 2}, one)->counted, 1u) << "as those before it are not kept any more";
+  EXPECT_EQ(TryBatch({1, 5, 4}, one).status().code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(TryBatch({1, 4, 2}, one)->counted, 1u);
+  EXPECT_EQ(TryBatch({1, 5, 4}, one)->counted, 1u);
+  EXPECT_TRUE(TryBatch({1, 5, 4}, one)->duplicate);
+  EXPECT_EQ(TryBatch({1, 8, 5}, one)->counted, 1u);
+  EXPECT_EQ(Stats(kCharge).window.failures, 4u);
+}
+
 TEST_F(RegistryWatchTest, OutcomesOfBreakersThatCannotBeAreLeftOut) {
   const BatchResult result =
       Batch(1, 1,
@@ -180,7 +201,7 @@ TEST_F(RegistryWatchTest, ABatchThatWasHalfStoredCountsOnceWhenItIsSentAgain) {
   ASSERT_TRUE(after.Restore(stored, clock_.Now()).ok());
   std::vector<KeyedRun> again = runs;
   for (size_t i = 0; i < again.size(); ++i) again[i].run.run = {1, BatchPosition(1, i + 1)};
-  after.ReportBatch(1, 1, again, clock_.Now(), &changes_);
+  ASSERT_TRUE(after.ReportBatch({1, 1}, again, clock_.Now(), &changes_).ok());
 
   EXPECT_EQ(after.GetStats(kCharge, clock_.Now(), &changes_)->window.failures, 3u);
   EXPECT_EQ(after.GetStats({"s", "o"}, clock_.Now(), &changes_)->window.failures, 3u);

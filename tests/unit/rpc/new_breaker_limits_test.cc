@@ -183,7 +183,8 @@ TEST_F(ShareTest, OutcomesOfABreakerThatMayNotBeCreatedAreLeftOutOfABatch) {
   std::vector<KeyedRun> runs = {KeyedRun(KeyView{"service", "a0"}, run),
                                 KeyedRun(KeyView{"service", "new"}, run)};
   const Someone creator("a", "w");
-  const BatchResult result = registry_.ReportBatch(1, 1, runs, clock_.Now(), &changes_, &creator);
+  const BatchResult result =
+      *registry_.ReportBatch({1, 1}, runs, clock_.Now(), &changes_, &creator);
   EXPECT_EQ(result.counted, 1u);
   EXPECT_EQ(result.stale, 0u);
 }

@@ -71,7 +71,9 @@ class StoreWriterTest : public testing::Test {
   void Batch(uint64_t sequence) {
     OutcomeRun run;
     run.run = {kSession, BatchPosition(sequence, 1)};
-    registry_.ReportBatch(kSession, sequence, {KeyedRun(Op(1), run)}, kClock.Now(), &changes_);
+    ASSERT_THAT(registry_.ReportBatch({kSession, sequence}, {KeyedRun(Op(1), run)}, kClock.Now(),
+                                      &changes_),
+                IsOk());
   }
   void Open(const Key& key) {
     Changes changes;
@@ -264,7 +266,7 @@ TEST_F(StoreWriterTest, SessionsAreKnownAfterARestart) {
   writer.Start(store_.Open());
 
   EXPECT_EQ(after.sessions().StoredUpTo(kSession), 7u);
-  EXPECT_TRUE(after.ReportBatch(kSession, 7, {}, kClock.Now(), &changes_).duplicate);
+  EXPECT_TRUE(after.ReportBatch({kSession, 7}, {}, kClock.Now(), &changes_)->duplicate);
 }
 
 TEST_F(StoreWriterTest, PersistWaitsForOneChunkOfASnapshotAtMost) {

@@ -250,10 +250,12 @@ test('batch counts once', async () => {
     service: 'db', operation: 'query', generation: 1, outcome: 'FAILURE', count: 3, slowCount: 0,
     error: '',
   }];
-  const batch = {workerId: 'w1', sessionId: 5n, sequence: 1, outcomes};
+  const batch = {workerId: 'w1', sessionId: 5n, sequence: 1, previousSequence: 0, outcomes};
   assert.equal((await transport.reportBatch(batch)).counted, 3);
   assert.deepEqual(await transport.reportBatch(batch),
       {counted: 0, stale: 0, duplicate: true, storedSequence: 1, denied: 0});
+  await assert.rejects(
+      transport.reportBatch({...batch, sequence: 3, previousSequence: 2}), {code: 'ABORTED'});
   assert.equal(transport.stats('db', 'query').failureCount, 3);
   await s.close();
 });

@@ -13,9 +13,15 @@ class Transport {
   batches = [];
   denied = 0;
   waiting = null;
+  /** The last batch that was accepted. */
+  applied = 0;
 
   reportBatch(request) {
     this.batches.push(request);
+    if (request.previousSequence > this.applied) {
+      return Promise.reject(new BreakerdError('ABORTED', 'batches are missing'));
+    }
+    this.applied = Math.max(this.applied, request.sequence);
     const {denied} = this;
     const answer = {counted: 1, stale: 0, duplicate: false, storedSequence: 0, denied};
     if (this.waiting === null) return Promise.resolve(answer);
@@ -273,4 +279,60 @@ test('outcomes that are left out count once, however often they are sent', async
   assert.deepEqual(transport.sequences, [1, 1, 2]);
   assert.equal(ledger.dropped, 4, 'two of each batch');
   assert.equal(denials, 1, 'when it begins');
+});
+
+test('all that is kept is sent again, in order, to a daemon that has not had it', async () => {
+  const {transport, batcher, makeRuns} = setUp();
+  batcher.setConnected(true);
+  for (let i = 1; i <= 3; ++i) {
+    makeRuns(1);
+    await batcher.drain(1000);
+  }
+  transport.applied = 0;  // Another one is there, unnoticed.
+  makeRuns(1);
+  await eventually(() => transport.applied === 4);
+  assert.deepEqual(transport.sequences, [1, 2, 3, 4, 1, 2, 3, 4]);
+  assert.deepEqual(transport.batches.map(({previousSequence}) => previousSequence),
+      [0, 1, 2, 3, 0, 1, 2, 3]);
+});
+
+test('farewell waits until all is sent again', async () => {
+  const {transport, batcher, makeRuns} = setUp();
+  batcher.setConnected(true);
+  makeRuns(1);
+  await batcher.drain(1000);
+  transport.applied = 0;
+  makeRuns(1);
+  await batcher.drain(10_000, true);
+  assert.deepEqual(transport.sequences, [1, 2, 1, 2]);
+});
+
+for (const [what, limits] of [
+  ['for too long', {age: 50}], ['in too many batches', {batches: 0}], ['too many runs', {runs: 0}],
+]) {
+  test(`what is not kept any more is not waited for: ${what}`, async () => {
+    const {transport, batcher, makeRuns} = setUp({...ANY, ...limits});
+    batcher.setConnected(true);
+    makeRuns(1);
+    await batcher.drain(1000);
+    const answered = performance.now();
+    await eventually(() => performance.now() > answered + 60);
+    transport.applied = 0;
+    makeRuns(1);
+    await eventually(() => transport.applied === 2);
+    assert.deepEqual(transport.sequences, [1, 2]);
+  });
+}
+
+test('batch that was given up is not waited for', async () => {
+  const {transport, batcher, ledger, makeRuns} = setUp({...ANY, denied: 0});
+  const send = transport.reportBatch;
+  transport.reportBatch = () => Promise.reject(new BreakerdError('PERMISSION_DENIED', 'no'));
+  batcher.setConnected(true);
+  makeRuns(1);
+  await eventually(() => ledger.dropped === 1);
+  transport.reportBatch = send;
+  makeRuns(1);
+  await eventually(() => transport.applied === 2);
+  assert.equal(transport.batches[0].previousSequence, 0);
 });
