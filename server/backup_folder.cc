@@ -3,6 +3,8 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -44,7 +46,12 @@ absl::Status NotWhole(const std::string& folder, absl::string_view why) {
 
 // All of a small file of ours; an error if it cannot be read.
 absl::StatusOr<std::string> ReadOwn(const std::string& folder, const char* name) {
+  errno = 0;
   std::ifstream file(fs::path(folder) / name, std::ios::binary);
+  if (!file.is_open() && errno != 0 && errno != ENOENT) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot read ", folder, "/", name, ": ", std::strerror(errno)));
+  }
   std::string bytes{std::istreambuf_iterator<char>(file), {}};
   if (!file.is_open() || file.bad()) {
     return NotWhole(folder, absl::StrCat("it has no ", name, ", or none that can be read"));

@@ -376,6 +376,7 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   app.footer(kFooter);
+  app.set_version_flag("--version", "breakerctl " BREAKER_VERSION);
   AccessFlags access;
   AddAccessFlags(app, access);
   app.add_option_function<std::string>(

@@ -129,6 +129,9 @@ TEST_F(BreakerctlTest, ExitStatusSaysWhatIsWrong) {
   EXPECT_EQ(Run({"stats", "no-slash"})->Wait(), 2);
   EXPECT_EQ(Run({"list", "--state=BROKEN"})->Wait(), 2);
   EXPECT_EQ(Run({})->Wait(), 2);
+  const auto version = Run({"--version"});
+  EXPECT_EQ(version->Wait(), 0);
+  EXPECT_THAT(version->out(), MatchesRegex("breakerctl [0-9]+\\.[0-9]+\\.[0-9]+\n"));
   const auto help = Run({"--help"});
   EXPECT_EQ(help->Wait(), 0);
   EXPECT_THAT(help->out(), HasSubstr("75"));

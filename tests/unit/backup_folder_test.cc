@@ -165,6 +165,13 @@ TEST_F(BackupFolderTest, FolderWithoutChecksumsIsNoBackup) {
   ExpectNotWhole("it has no SHA256SUMS");
 }
 
+TEST_F(BackupFolderTest, WhatCannotBeReadIsNotTakenForWhatIsNotThere) {
+  std::ofstream(folder_) << "a file";
+  EXPECT_THAT(ReadBackupFolder(folder_),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       "cannot read " + folder_ + "/SHA256SUMS: Not a directory"));
+}
+
 TEST_F(BackupFolderTest, FilesThatAreMissingOrForeignAreNamed) {
   WriteGood();
   WriteFile("000002.log", "");
