@@ -96,13 +96,13 @@ absl::Status Backups::Begin(Send send, Done done) {
 
 void Backups::Run(Send send, Done done) {
   pthread_setname_np(pthread_self(), "backup");
-  const absl::Status status = SendAll(send);
+  absl::Status status = SendAll(send);
   if (!status.ok()) Log(LogLevel::kWarning, "backup_failed", {{"reason", status.message()}});
   {
     MutexLock lock(&mu_);
     under_way_ = false;
   }
-  std::move(done)(status);
+  std::move(done)(std::move(status));
 }
 
 absl::Status Backups::SendAll(Send& send) {

@@ -22,7 +22,7 @@ class Backups {
  public:
   // Sends a chunk, and waits until it may be followed by another. False if nobody takes it.
   using Send = absl::AnyInvocable<bool(const v1::BackupChunk&)>;
-  using Done = absl::AnyInvocable<void(const absl::Status&) &&>;
+  using Done = absl::AnyInvocable<void(absl::Status) &&>;
 
   // Neither is owned; both must outlive this.
   Backups(StoreWriter* writer, const Clock* clock) : writer_(writer), clock_(clock) {}

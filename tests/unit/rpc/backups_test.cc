@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -42,8 +43,8 @@ class BackupsTest : public ::testing::Test {
   absl::Status Backup(std::function<bool(const v1::BackupChunk&)> send) {
     absl::Status result;
     Tally done;
-    const absl::Status begun = backups_->Begin(send, [&](const absl::Status& status) {
-      result = status;
+    const absl::Status begun = backups_->Begin(send, [&](absl::Status status) {
+      result = std::move(status);
       done.Add();
     });
     if (!begun.ok()) return begun;
@@ -86,8 +87,8 @@ TEST_F(BackupsTest, OneAtATime) {
                     first_sends.Add();
                     return may_go_on.Await(1);
                   },
-                  [&](const absl::Status& status) {
-                    first = status;
+                  [&](absl::Status status) {
+                    first = std::move(status);
                     first_done.Add();
                   }),
               IsOk());
