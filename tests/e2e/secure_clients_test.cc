@@ -7,13 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "breaker/client.h"
-#include "server/identities.h"
 #include "tests/support/certificates.h"
 #include "tests/support/daemon_process.h"
 #include "tests/support/eventually.h"
+#include "tests/support/identities_file.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/subprocess.h"
 #include "tests/support/temp_dir.h"
@@ -24,6 +23,7 @@ namespace {
 
 using testing::CertificateAuthority;
 using testing::DaemonProcess;
+using testing::HashOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using testing::Subprocess;
@@ -32,12 +32,6 @@ using testing::WriteFile;
 using Args = std::vector<std::string>;
 
 const Key kKey = {"chat", "send"};
-
-std::string Hash(const std::string& token) {
-  const server::TokenHash hash = server::HashToken(token);
-  return absl::BytesToHexString(
-      absl::string_view(reinterpret_cast<const char*>(hash.data()), hash.size()));
-}
 
 class SecureClientsTest : public ::testing::Test {
  protected:
@@ -57,14 +51,14 @@ class SecureClientsTest : public ::testing::Test {
 
   // The workers' token is this one.
   void Know(const std::string& token) {
-    WriteFile(
-        identities_,
-        absl::StrCat("identities:\n"
-                     "  - name: chat-workers\n    role: worker\n    services: [chat]\n"
-                     "    token_sha256: ",
-                     Hash(token), "\n  - name: board\n    role: viewer\n    token_sha256: ",
-                     Hash("board-token"), "\n  - name: ops\n    role: operator\n",
-                     "    certificate: ops.example\n    token_sha256: ", Hash("ops-token"), "\n"));
+    WriteFile(identities_,
+              absl::StrCat("identities:\n"
+                           "  - name: chat-workers\n    role: worker\n    services: [chat]\n"
+                           "    token_sha256: ",
+                           HashOf(token), "\n  - name: board\n    role: viewer\n    token_sha256: ",
+                           HashOf("board-token"), "\n  - name: ops\n    role: operator\n",
+                           "    certificate: ops.example\n    token_sha256: ", HashOf("ops-token"),
+                           "\n"));
   }
 
   ClientOptions Options() {

@@ -3,22 +3,18 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "tests/support/identities_file.h"
 #include "tests/support/status_matchers.h"
 
 namespace breaker::server {
 namespace {
 
-std::string Hex(absl::string_view token) {
-  const TokenHash hash = HashToken(token);
-  return absl::BytesToHexString(
-      absl::string_view(reinterpret_cast<const char*>(hash.data()), hash.size()));
-}
+using breaker::testing::HashOf;
 
 std::string Worker(absl::string_view name, absl::string_view token) {
-  return absl::StrCat("  - {name: ", name, ", role: worker, token_sha256: ", Hex(token), "}\n");
+  return absl::StrCat("  - {name: ", name, ", role: worker, token_sha256: ", HashOf(token), "}\n");
 }
 
 std::vector<IdentityPtr> Parse(const std::string& text) {
@@ -34,12 +30,13 @@ std::string ErrorOf(const std::string& text) {
 }
 
 TEST(IdentitiesFileTest, HasAllThatItNames) {
-  const std::vector<IdentityPtr> identities = Parse(absl::StrCat(R"(
+  const std::vector<IdentityPtr> identities =
+      Parse(absl::StrCat(R"(
 identities:
   - name: chat-workers
     role: worker
     token_sha256: [)",
-                                                                 Hex("one"), ", ", Hex("two"), R"(]
+                         HashOf("one"), ", ", HashOf("two"), R"(]
     certificate: [spiffe://cluster/chat, chat.example.org]
     services: [chat, push]
     workers: 16
@@ -67,11 +64,11 @@ TEST(IdentitiesFileTest, AnEmptyFileHasNobody) {
 
 // The hash that other programs make: printf %s abc | sha256sum.
 TEST(IdentitiesFileTest, TheHashIsThatOfOtherPrograms) {
-  EXPECT_EQ(Hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(HashOf("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 TEST(IdentitiesFileTest, SaysWhatIsWrongAndWhere) {
-  const std::string hash = Hex("t");
+  const std::string hash = HashOf("t");
   EXPECT_EQ(ErrorOf("identities: 3\n"), "i.yaml:1: identities: is not a list (- name: ...)");
   EXPECT_EQ(ErrorOf("who: []\n"),
             "i.yaml:1: 'who' is not a name in the file, which has identities");

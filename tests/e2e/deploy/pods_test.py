@@ -24,6 +24,8 @@ from processes import Directory, module, run, skip_without, wait_for
 
 yaml = module("yaml", "python3-yaml")
 
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc")
+
 
 def check(condition, message):
     if not condition:
@@ -43,11 +45,7 @@ class Authority:
             "openssl",
             "req",
             "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-noenc",
+            *NEW_KEY,
             "-subj",
             "/CN=test CA",
             "-days",
@@ -78,11 +76,7 @@ class Authority:
         run(
             "openssl",
             "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-noenc",
+            *NEW_KEY,
             "-subj",
             "/CN=" + spec["commonName"],
             "-addext",

@@ -1,18 +1,16 @@
 // Who may do what: every rpc of the contract with every role, tokens and certificates, services,
-// the quorum, and the audit log.
+// and the quorum.
 
 #include <google/protobuf/descriptor.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
-#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "breaker/v1/admin.grpc.pb.h"
@@ -20,13 +18,15 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/engine/clock.h"
-#include "server/identities.h"
+#include "tests/support/as.h"
 #include "tests/support/certificates.h"
 #include "tests/support/channel.h"
 #include "tests/support/daemon_process.h"
 #include "tests/support/eventually.h"
+#include "tests/support/identities_file.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_daemon.h"
+#include "tests/support/text_file.h"
 #include "tests/support/watcher.h"
 
 namespace breaker::testing {
@@ -34,43 +34,15 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string Hash(const std::string& token) {
-  const server::TokenHash hash = server::HashToken(token);
-  return absl::BytesToHexString(
-      absl::string_view(reinterpret_cast<const char*>(hash.data()), hash.size()));
-}
-
-std::string Entry(const std::string& name, const std::string& role, const std::string& more = "") {
-  return absl::StrCat("  - name: ", name, "\n    role: ", role,
-                      "\n    token_sha256: ", Hash(name + "-token"), "\n", more);
-}
-
-void Write(const std::string& path, const std::string& text) {
-  std::ofstream(path + ".new") << text;
-  ASSERT_EQ(rename((path + ".new").c_str(), path.c_str()), 0);
-}
-
-// Calls with the token of somebody; "" = with none.
-class As {
- public:
-  explicit As(const std::string& token) {
-    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
-    if (!token.empty()) context_.AddMetadata("authorization", "Bearer " + token);
-  }
-  grpc::ClientContext* operator&() { return &context_; }
-
- private:
-  grpc::ClientContext context_;
-};
-
 class AccessTest : public ::testing::Test {
  protected:
   AccessTest() {
-    Write(path_, absl::StrCat("identities:\n", Entry("worker", "worker"), Entry("viewer", "viewer"),
-                              Entry("operator", "operator"),
-                              Entry("team-a", "worker", "    services: [a, shared-]\n"),
-                              Entry("team-a-ops", "operator", "    services: [a]\n"),
-                              Entry("fleet", "worker", "    workers: 2\n")));
+    WriteFile(path_,
+              absl::StrCat("identities:\n", IdentityEntry("worker", "worker"),
+                           IdentityEntry("viewer", "viewer"), IdentityEntry("operator", "operator"),
+                           IdentityEntry("team-a", "worker", "    services: [a, shared-]\n"),
+                           IdentityEntry("team-a-ops", "operator", "    services: [a]\n"),
+                           IdentityEntry("fleet", "worker", "    workers: 2\n")));
     server::DaemonOptions options;
     options.identities = path_;
     options.http_listen = "";
@@ -266,7 +238,7 @@ TEST_F(AccessTest, ARevokedTokenIsWorthNothingAndItsStreamsEnd) {
   ASSERT_TRUE(stream->Read(&response));
   EXPECT_TRUE(Acquire("worker-token", "s").ok());
 
-  Write(path_, absl::StrCat("identities:\n", Entry("operator", "operator")));
+  WriteFile(path_, absl::StrCat("identities:\n", IdentityEntry("operator", "operator")));
 
   while (stream->Read(&response)) {
   }
@@ -280,7 +252,7 @@ TEST_F(AccessTest, ARevokedTokenIsWorthNothingAndItsStreamsEnd) {
 TEST(IdentitiesReloadTest, AFileWithAnErrorChangesNothing) {
   TempDir dir;
   const std::string path = dir / "i.yaml";
-  Write(path, absl::StrCat("identities:\n", Entry("old", "worker")));
+  WriteFile(path, absl::StrCat("identities:\n", IdentityEntry("old", "worker")));
   DaemonProcess daemon({"--identities=" + path});
   const auto stub = v1::CircuitBreaker::NewStub(NewChannel(daemon.target()));
   const auto list = [&stub](const std::string& token) {
@@ -289,11 +261,11 @@ TEST(IdentitiesReloadTest, AFileWithAnErrorChangesNothing) {
     return stub->ListStats(&as, v1::ListStatsRequest(), &page);
   };
 
-  Write(path, "identities: broken\n");
+  WriteFile(path, "identities: broken\n");
   ASSERT_TRUE(daemon.WaitForLog("error identities_not_loaded reason="));
   EXPECT_TRUE(list("old-token").ok());
 
-  Write(path, absl::StrCat("identities:\n", Entry("new", "worker")));
+  WriteFile(path, absl::StrCat("identities:\n", IdentityEntry("new", "worker")));
   EXPECT_TRUE(Eventually([&] { return list("new-token").ok(); }));
   EXPECT_EQ(list("old-token").error_code(), grpc::StatusCode::UNAUTHENTICATED);
 }
@@ -370,8 +342,9 @@ TEST(BatchOfMixedServicesTest, EachOutcomeCountsOnceThoughRightsChangeAndTheDaem
   TempDir dir;
   const std::string path = dir / "i.yaml";
   const auto team_of = [&](const std::string& services) {
-    Write(path, absl::StrCat("identities:\n",
-                             Entry("team", "worker", "    services: [" + services + "]\n")));
+    WriteFile(path,
+              absl::StrCat("identities:\n",
+                           IdentityEntry("team", "worker", "    services: [" + services + "]\n")));
   };
   team_of("a");
   DaemonProcess daemon({"--identities=" + path, "--snapshot_interval=1h"});
@@ -525,79 +498,6 @@ TEST_F(AccessTest, BatchesCountIdentitiesToo) {
   }
   EXPECT_EQ(StatsOf("db").failing_workers(), 2u);
   EXPECT_EQ(StatsOf("db").state(), v1::CLOSED);
-}
-
-// ---------------------------------------------------------------------------------------------
-// The audit log
-
-TEST(AuditTest, EveryActIsALineWithWhoWhatBeforeAndAfter) {
-  TempDir dir;
-  Write(dir / "i.yaml", absl::StrCat("identities:\n", Entry("ana", "operator"),
-                                     Entry("eve", "viewer"), Entry("bob", "worker")));
-  DaemonProcess daemon({absl::StrCat("--identities=", dir / "i.yaml")});
-  const auto admin = v1::BreakerAdmin::NewStub(NewChannel(daemon.target()));
-  const auto key = [](auto* request) {
-    request->set_service("db");
-    request->set_operation("query");
-  };
-  {
-    As as("ana-token");
-    v1::SetOverrideRequest request;
-    key(&request);
-    request.set_mode(v1::Override::FORCED_OPEN);
-    request.set_reason("migration");
-    request.set_actor("ana at the desk");
-    v1::CircuitStats stats;
-    ASSERT_TRUE(admin->SetOverride(&as, request, &stats).ok());
-  }
-  EXPECT_TRUE(
-      daemon.WaitForLog("action=SetOverride service=db operation=query before=none "
-                        "after=\"OPEN, FORCED_OPEN by ana at the desk: migration\" result=OK"));
-  EXPECT_THAT(daemon.log(), HasSubstr(" info audit who=ana from=ipv4:127.0.0.1:"));
-  {
-    As as("ana-token");
-    v1::ClearOverrideRequest request;
-    key(&request);
-    v1::CircuitStats stats;
-    ASSERT_TRUE(admin->ClearOverride(&as, request, &stats).ok());
-  }
-  EXPECT_TRUE(daemon.WaitForLog(
-      "action=ClearOverride service=db operation=query before=\"OPEN, FORCED_OPEN by ana at the "
-      "desk: migration\" after=CLOSED result=OK"));
-  for (const uint32_t threshold : {7u, 8u}) {
-    As as("ana-token");
-    v1::SetPolicyRequest request;
-    key(&request);
-    request.mutable_policy()->set_failure_threshold(threshold);
-    v1::PolicyEntry entry;
-    ASSERT_TRUE(admin->SetPolicy(&as, request, &entry).ok());
-  }
-  EXPECT_TRUE(
-      daemon.WaitForLog("action=SetPolicy service=db operation=query before=none "
-                        "after=\"failure_threshold=7,"));
-  EXPECT_TRUE(daemon.WaitForLog("before=\"failure_threshold=7,"));
-  EXPECT_THAT(daemon.log(), HasSubstr("after=\"failure_threshold=8,"));
-  {
-    As as("eve-token");
-    v1::ResetRequest request;
-    key(&request);
-    v1::CircuitStats stats;
-    EXPECT_EQ(admin->Reset(&as, request, &stats).error_code(), grpc::StatusCode::PERMISSION_DENIED);
-  }
-  EXPECT_TRUE(daemon.WaitForLog("warning audit"));
-  EXPECT_TRUE(daemon.WaitForLog("result=\"Reset is not for eve, whose role is viewer\""));
-  {
-    As as("ana-token");
-    v1::ResetRequest request;
-    request.set_service("db");
-    request.set_operation("unknown");
-    v1::CircuitStats stats;
-    EXPECT_EQ(admin->Reset(&as, request, &stats).error_code(), grpc::StatusCode::NOT_FOUND);
-  }
-  EXPECT_TRUE(
-      daemon.WaitForLog("action=Reset service=db operation=unknown before=none after=none"));
-  // No secret is in it.
-  EXPECT_THAT(daemon.log(), ::testing::Not(HasSubstr("-token")));
 }
 
 }  // namespace

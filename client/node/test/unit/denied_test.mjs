@@ -51,6 +51,14 @@ const callsFor = async (milliseconds, make) => {
   return performance.now() - start;
 };
 
+/** Until what may be denied later is decided by the client itself. */
+async function followDenied(c) {
+  await eventually(async () => {
+    await callDenied(c);
+    return c.cache.cells.find(DENIED.service, DENIED.operation).open;
+  });
+}
+
 test('service of an unknown token has a breaker of its own, until it is known', async () => {
   await writeFile(tokenFile, 'bad');
   for (const mode of ['remote', 'cached']) {
@@ -162,10 +170,7 @@ test('denied circuit has a breaker of its own, and the others are as ever', asyn
 
   daemon.denied.clear();
   await eventually(async () => (await callDenied(c)).value === 'done');
-  await eventually(async () => {
-    await callDenied(c);
-    return c.cache.cells.find(DENIED.service, DENIED.operation).open;
-  });
+  await followDenied(c);
 });
 
 test('refusal says that the circuit is denied', async () => {
@@ -192,10 +197,7 @@ test('circuit that is denied later does not end the stream of the others for lon
   const {daemon} = fixture;
   const c = client();
   await follow(c);
-  await eventually(async () => {
-    await callDenied(c);
-    return c.cache.cells.find(DENIED.service, DENIED.operation).open;
-  });
+  await followDenied(c);
   daemon.denied.add(DENIED.service);
   daemon.endStreams(status.UNAVAILABLE);
   daemon.endStreams(null);
@@ -216,10 +218,7 @@ test('outcomes of a circuit that is denied while they wait hold up the others fo
       const {daemon} = fixture;
       const c = client();
       await follow(c);
-      await eventually(async () => {
-        await callDenied(c);
-        return c.cache.cells.find(DENIED.service, DENIED.operation).open;
-      });
+      await followDenied(c);
       daemon.denied.add(DENIED.service);
       await callDenied(c, fail);
       await eventually(() => daemon.deniedOf('ReportBatch').length > 0);
@@ -238,10 +237,7 @@ test('of outcomes that go together only those of the denied circuit are dropped'
   const {daemon} = fixture;
   const c = client();
   await follow(c);
-  await eventually(async () => {
-    await callDenied(c);
-    return c.cache.cells.find(DENIED.service, DENIED.operation).open;
-  });
+  await followDenied(c);
   await c.cache.flush(5000);
   daemon.denied.add(DENIED.service);
   daemon.hang();
