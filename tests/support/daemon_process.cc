@@ -24,14 +24,6 @@ std::string NewDirectory() {
   return path;
 }
 
-// The address that an event of the log names.
-std::string AddressIn(const std::string& log, const std::string& event) {
-  const size_t field = log.find(" address=127.0.0.1:", log.find(event));
-  if (field == std::string::npos) Die("names no address", log);
-  const size_t begin = field + sizeof(" address=") - 1;
-  return log.substr(begin, log.find_first_of(" \n", begin) - begin);
-}
-
 }  // namespace
 
 DaemonProcess::DaemonProcess(std::vector<std::string> flags) : flags_(std::move(flags)) {
@@ -43,7 +35,7 @@ DaemonProcess::DaemonProcess(std::vector<std::string> flags) : flags_(std::move(
     data_dir_ = NewDirectory();
     flags_.push_back(kDataDirFlag + data_dir_);
   }
-  Start("127.0.0.1:0", "127.0.0.1:0");
+  Start();
 }
 
 DaemonProcess::~DaemonProcess() {
@@ -51,14 +43,12 @@ DaemonProcess::~DaemonProcess() {
   if (owns_data_dir_) std::filesystem::remove_all(data_dir_);
 }
 
-void DaemonProcess::Start(const std::string& listen, const std::string& http_listen) {
-  std::vector<std::string> argv = {BREAKERD_PATH, "--listen=" + listen,
-                                   "--http_listen=" + http_listen};
+void DaemonProcess::Start() {
+  std::vector<std::string> argv = {BREAKERD_PATH, "--listen=" + target(),
+                                   "--http_listen=" + http()};
   argv.insert(argv.end(), flags_.begin(), flags_.end());
   process_ = std::make_unique<Subprocess>(argv);
   if (!process_->WaitForErr(" listening ")) Die("does not listen", log());
-  target_ = AddressIn(log(), " listening ");
-  http_ = AddressIn(log(), " http_listening ");
 }
 
 void DaemonProcess::Kill() {
@@ -77,7 +67,7 @@ void DaemonProcess::Continue() { process_->Signal(SIGCONT); }
 
 void DaemonProcess::Restart() {
   process_.reset();
-  Start(target_, http_);
+  Start();
 }
 
 }  // namespace breaker::testing

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "tests/support/held_port.h"
 #include "tests/support/subprocess.h"
 
 namespace breaker::testing {
@@ -24,8 +25,8 @@ class DaemonProcess {
   DaemonProcess& operator=(const DaemonProcess&) = delete;
 
   // "127.0.0.1:PORT" of gRPC and of HTTP, the same across restarts.
-  const std::string& target() const { return target_; }
-  const std::string& http() const { return http_; }
+  const std::string& target() const { return port_.address(); }
+  const std::string& http() const { return http_port_.address(); }
   const std::string& data_dir() const { return data_dir_; }
   pid_t pid() const { return process_->pid(); }
 
@@ -43,13 +44,13 @@ class DaemonProcess {
   }
 
  private:
-  void Start(const std::string& listen, const std::string& http_listen);
+  void Start();
 
+  const HeldPort port_;
+  const HeldPort http_port_;
   std::vector<std::string> flags_;
   std::string data_dir_;
   bool owns_data_dir_ = false;
-  std::string target_;
-  std::string http_;
   std::unique_ptr<Subprocess> process_;
 };
 

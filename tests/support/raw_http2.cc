@@ -51,7 +51,10 @@ RawHttp2::RawHttp2(const std::string& target, const std::string& from)
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   inet_pton(AF_INET, from.c_str(), &address.sin_addr);
-  ok_ = fd_ >= 0 && bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  // The port is chosen by connect, which knows where to: one that bind chose would be no server's.
+  const int on = 1;
+  ok_ = fd_ >= 0 && setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) == 0 &&
+        bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   address.sin_port =
       htons(static_cast<uint16_t>(std::atoi(target.c_str() + target.rfind(':') + 1)));

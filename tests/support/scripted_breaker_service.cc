@@ -13,7 +13,7 @@
 namespace breaker::testing {
 
 ScriptedBreakerService::ScriptedBreakerService(std::shared_ptr<grpc::ServerCredentials> credentials)
-    : credentials_(std::move(credentials)), target_("127.0.0.1:0") {
+    : credentials_(std::move(credentials)) {
   acquire_response_.set_allowed(true);
   acquire_response_.set_permit_id(7);
   acquire_response_.set_state(v1::CLOSED);
@@ -30,16 +30,14 @@ ScriptedBreakerService::~ScriptedBreakerService() {
 }
 
 void ScriptedBreakerService::Start() {
-  int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(target_, credentials_, &port);
+  builder.AddListeningPort(target(), credentials_);
   builder.RegisterService(this);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) {
-    fprintf(stderr, "cannot listen on %s\n", target_.c_str());
+    fprintf(stderr, "cannot listen on %s\n", target().c_str());
     abort();
   }
-  target_ = "127.0.0.1:" + std::to_string(port);
 }
 
 void ScriptedBreakerService::Stop() {

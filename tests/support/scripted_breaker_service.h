@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "breaker/v1/breaker.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
+#include "tests/support/held_port.h"
 
 namespace breaker::testing {
 
@@ -24,7 +25,7 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
       std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials());
   ~ScriptedBreakerService() override;
 
-  const std::string& target() const { return target_; }
+  const std::string& target() const { return port_.address(); }
 
   // What Acquire answers from now on; at first it allows with permit_id 7.
   void AnswerAcquire(const v1::AcquireResponse& response);
@@ -115,7 +116,7 @@ class ScriptedBreakerService : public v1::CircuitBreaker::Service {
   grpc::Status Await(std::unique_lock<std::mutex>& lock, grpc::ServerContext& context);
 
   const std::shared_ptr<grpc::ServerCredentials> credentials_;
-  std::string target_;
+  const HeldPort port_;
   std::unique_ptr<grpc::Server> server_;
 
   // Guarded by mu_.
