@@ -240,6 +240,8 @@ void ReportBatcher::Finish(SteadyTime deadline) {
 }
 
 void ReportBatcher::SendAllAgain() {
+  // The daemon may have forgotten the oldest, and would count them twice. The one under way stays.
+  if (call_ == nullptr) Forget(0, std::chrono::steady_clock::now());
   for (const auto& batch : batches_) batch->unsent = true;
 }
 

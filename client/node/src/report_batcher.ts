@@ -300,6 +300,8 @@ export class ReportBatcher {
   }
 
   private sendAllAgain(): void {
+    // The daemon may have forgotten the oldest, and would count them twice.
+    if (!this.underWay) this.forget(0, monotonic());
     for (const batch of this.batches) batch.unsent = true;
   }
 

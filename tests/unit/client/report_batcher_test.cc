@@ -171,6 +171,21 @@ TEST_F(ReportBatcherTest, NothingIsKeptForLongerThanItsTime) {
   EXPECT_LE(SentAgain({.age = std::chrono::nanoseconds(0)}), 1);
 }
 
+TEST_F(ReportBatcherTest, WhatIsTooOldIsNotSentOnTheNextConnection) {
+  constexpr auto kAge = std::chrono::milliseconds(50);
+  ReportBatcher batcher(stub_.get(), "w1", &around_.signal, {.age = kAge});
+  batcher.SetConnected(true);
+  MakeRuns(1);
+  batcher.Finish(std::chrono::steady_clock::now() + std::chrono::seconds(20));
+  const SteadyTime kept = std::chrono::steady_clock::now();
+  EXPECT_TRUE(Eventually([&] { return std::chrono::steady_clock::now() - kept >= kAge; }));
+  batcher.SetConnected(false);
+  batcher.SetConnected(true);
+  MakeRuns(1);
+  batcher.Finish(std::chrono::steady_clock::now() + std::chrono::seconds(20));
+  EXPECT_THAT(SequencesSent(), ElementsAre(1, 2));
+}
+
 TEST_F(ReportBatcherTest, BatchThatIsNotPermittedIsGivenUpInItsTimeForThoseBehindIt) {
   ReportBatcher batcher(stub_.get(), "w1", &around_.signal,
                         {.denied = std::chrono::milliseconds(1500)});

@@ -129,6 +129,21 @@ test('nothing is kept for longer than its time', async () => {
   assert.equal(await sentAgain({...ANY, age: 0}), 0);
 });
 
+test('what is too old is not sent on the next connection', async () => {
+  const {transport, batcher, makeRuns} = setUp({...ANY, age: 50});
+  batcher.setConnected(true);
+  makeRuns(1);
+  await batcher.drain(1000);
+  const answered = performance.now();
+  await eventually(() => performance.now() > answered + 60);
+  batcher.setConnected(false);
+  batcher.setConnected(true);
+  makeRuns(1);
+  await eventually(() => transport.batches.length === 2);
+  await batcher.drain(1000);
+  assert.deepEqual(transport.sequences, [1, 2]);
+});
+
 test('many successes are not left waiting', async () => {
   const {transport, batcher, around} = setUp();
   batcher.setConnected(true);
