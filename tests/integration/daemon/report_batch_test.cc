@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "gtest/gtest.h"
 #include "tests/support/eventually.h"
@@ -65,8 +66,8 @@ TEST_F(ReportBatchTest, ABatchThatComesAgainChangesNothing) {
 }
 
 TEST_F(ReportBatchTest, TwoClientsWithOneSessionIdDoNotDisturbEachOther) {
-  Send(std::string("worker_id: 'w1' ") + kThree);
-  EXPECT_FALSE(Send(std::string("worker_id: 'w2' ") + kThree).duplicate());
+  Send(absl::StrCat("worker_id: 'w1' ", kThree));
+  EXPECT_FALSE(Send(absl::StrCat("worker_id: 'w2' ", kThree)).duplicate());
   EXPECT_EQ(daemon_.GetStats("s", "o").total_requests(), 6);
 }
 

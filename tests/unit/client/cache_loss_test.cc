@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "breaker/client.h"
 #include "tests/support/eventually.h"
@@ -32,7 +33,7 @@ class CacheLossTest : public ::testing::Test {
   CacheLossTest() {
     service_.Beat(absl::Milliseconds(200));
     service_.AnswerSubscriptions(
-        Text<v1::CircuitUpdate>(std::string("state: CLOSED generation: 1 ") + kSensitive));
+        Text<v1::CircuitUpdate>(absl::StrCat("state: CLOSED generation: 1 ", kSensitive)));
   }
 
   ClientOptions Options(OnDaemonUnavailable choice = OnDaemonUnavailable::kLocal) {
