@@ -151,8 +151,9 @@ TEST_F(WatchTest, AProbeIsFreeAgainWhenTheOnlyStreamOfItsWorkerEnds) {
   auto other = Watch("worker_id: 'other' subscribe { service: 's' operation: 'o' }");
   ASSERT_TRUE(holder->AwaitUpdates(1));
   Fail("o");
-  ASSERT_TRUE(
-      other->Await([](const auto& updates) { return updates.back().state() == v1::HALF_OPEN; }));
+  ASSERT_TRUE(other->Await([](const auto& updates) {
+    return !updates.empty() && updates.back().state() == v1::HALF_OPEN;
+  }));
   const auto acquire = [&](const std::string& worker) {
     return daemon_.Acquire(
         Text<v1::AcquireRequest>("service: 's' operation: 'o' worker_id: '" + worker + "'"));
