@@ -34,25 +34,15 @@
 #include "tests/support/eventually.h"
 #include "tests/support/messages.h"
 #include "tests/support/raw_http2.h"
+#include "tests/support/sanitizers.h"
 
 namespace breaker::testing {
 namespace {
 
 using ::testing::HasSubstr;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kMeasures = false;  // a sanitizer has a time and a memory of its own
-#else
-constexpr bool kMeasures = true;
-#endif
-
-// What gRPC frees looks like a race to ThreadSanitizer, which compares each such block with all
-// that came before: thousands of rpcs, or megabytes, would take it minutes.
-#ifdef __SANITIZE_THREAD__
-constexpr bool kFreesSlowly = true;
-#else
-constexpr bool kFreesSlowly = false;
-#endif
+// A sanitizer has a time and a memory of its own.
+constexpr bool kMeasures = !kAddressSanitizer && !kThreadSanitizer;
 
 constexpr int kMegabyte = 1 << 20;
 
@@ -110,7 +100,7 @@ class FloodTest : public ::testing::Test {
     int memory = 40;
   };
   void StreamsWithoutEnd(const Streams& streams) {
-    if (kFreesSlowly) GTEST_SKIP() << "takes minutes under ThreadSanitizer";
+    if (kThreadSanitizer) GTEST_SKIP() << kTakesMinutes;
     Start();
     std::unique_ptr<RawHttp2> connection;
     uint32_t next = 1;
@@ -282,7 +272,7 @@ TEST_F(FloodTest, WatchesWithoutEnd) {
 }
 
 TEST_F(FloodTest, MessagesOfFourMegabytes) {
-  if (kFreesSlowly) GTEST_SKIP() << "takes minutes under ThreadSanitizer";
+  if (kThreadSanitizer) GTEST_SKIP() << kTakesMinutes;
   constexpr int kMemory = 40;
   Start();
   const auto stub = v1::CircuitBreaker::NewStub(NewChannel(daemon_->target()));
@@ -391,7 +381,7 @@ class HalfMessages {
 // Here others are not spared altogether: gRPC ends rpcs of any connection until the memory is
 // enough. But the daemon lives, and all goes on.
 TEST_F(FloodTest, MessagesThatNeverEnd) {
-  if (kFreesSlowly) GTEST_SKIP() << "takes minutes under ThreadSanitizer";
+  if (kThreadSanitizer) GTEST_SKIP() << kTakesMinutes;
   constexpr int kConnections = 4;
   constexpr int kStreams = 250;  // with as many MB each
   constexpr int kMemory = 64 + 60;
@@ -465,7 +455,7 @@ TEST_F(FloodTest, AWorkerThatInventsKeys) {
 }
 
 TEST_F(FloodTest, SlowReaders) {
-  if (kFreesSlowly) GTEST_SKIP() << "takes minutes under ThreadSanitizer";
+  if (kThreadSanitizer) GTEST_SKIP() << kTakesMinutes;
   constexpr int kReaders = 50;
   constexpr int kBreakers = 500;
   constexpr int kMemory = 50;
@@ -507,7 +497,7 @@ TEST_F(FloodTest, SlowReaders) {
 }
 
 TEST_F(FloodTest, HalfOpenConnections) {
-  if (kFreesSlowly) GTEST_SKIP() << "takes minutes under ThreadSanitizer";
+  if (kThreadSanitizer) GTEST_SKIP() << kTakesMinutes;
   constexpr int kConnections = 500;
   constexpr int kMemory = 40;
   Start();

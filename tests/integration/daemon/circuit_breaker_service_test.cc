@@ -3,6 +3,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/messages.h"
+#include "tests/support/sanitizers.h"
 #include "tests/support/simulated_clock.h"
 #include "tests/support/test_daemon.h"
 
@@ -208,6 +209,7 @@ TEST_F(CircuitBreakerServiceTest, ListFiltersByServiceAndState) {
 }
 
 TEST(CircuitBreakerServiceLimitsTest, BigPageEndsEarlyRatherThanOutgrowAClient) {
+  if (kThreadSanitizer) GTEST_SKIP() << kTakesMinutes;
   constexpr int kBreakers = 120;
   server::SimulatedClock clock;
   TestDaemon daemon(&clock);

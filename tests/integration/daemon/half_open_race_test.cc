@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "tests/support/eventually.h"
 #include "tests/support/messages.h"
+#include "tests/support/sanitizers.h"
 #include "tests/support/test_daemon.h"
 
 namespace breaker::testing {
@@ -20,11 +21,8 @@ using ::testing::IsEmpty;
 
 constexpr int kThreads = 64;
 constexpr int kChannels = 8;
-#ifdef __SANITIZE_THREAD__  // finds what it finds in the first rounds, and takes seconds for each
-constexpr int kRounds = 10;
-#else
-constexpr int kRounds = 200;
-#endif
+// ThreadSanitizer finds what it finds in the first rounds, and takes seconds for each.
+constexpr int kRounds = kThreadSanitizer ? 10 : 200;
 
 TEST(HalfOpenRaceTest, ExactlyAsManyProbesAsAllowed) {
   const server::SystemClock clock;

@@ -18,6 +18,7 @@
 #include "tests/support/messages.h"
 #include "tests/support/prometheus_text.h"
 #include "tests/support/raw_http2.h"
+#include "tests/support/sanitizers.h"
 #include "tests/support/watcher.h"
 
 namespace breaker::testing {
@@ -254,9 +255,7 @@ TEST_F(LimitsTest, StreamsOfOneConnection) {
 }
 
 TEST_F(LimitsTest, SizeOfAMessage) {
-#ifdef __SANITIZE_THREAD__
-  GTEST_SKIP() << "megabytes that gRPC frees take minutes under ThreadSanitizer";
-#endif
+  if (kThreadSanitizer) GTEST_SKIP() << kTakesMinutes;
   Start();
   const auto stub = NewStub();
   const grpc::Status status = Acquire(*stub, std::string(4 << 20, 'x'));
