@@ -206,7 +206,7 @@ void StoreWriter::Answer(std::vector<CheckpointDone> checkpoints) {
     if (closed.ok()) {
       std::move(done)(store_->MakeCheckpoint());
     } else {
-      std::move(done)(closed);
+      std::move(done)(std::move(closed));
     }
   }
 }
