@@ -186,6 +186,26 @@ TEST_F(ReportBatcherTest, WhatIsTooOldIsNotSentOnTheNextConnection) {
   EXPECT_THAT(SequencesSent(), ElementsAre(1, 2));
 }
 
+TEST_F(ReportBatcherTest, WhatGetsTooOldOnItsWayStaysUntilItIsAnswered) {
+  constexpr auto kAge = std::chrono::seconds(1);
+  ReportBatcher batcher(stub_.get(), "w1", &around_.signal, {.age = kAge});
+  batcher.SetConnected(true);
+  MakeRuns(1);
+  batcher.Finish(std::chrono::steady_clock::now() + std::chrono::seconds(20));
+  const SteadyTime kept = std::chrono::steady_clock::now();
+  service_.Hang();
+  batcher.SetConnected(false);
+  batcher.SetConnected(true);
+  ASSERT_TRUE(PumpUntil(batcher, [&] { return service_.batches().size() == 2; }));
+  EXPECT_TRUE(Eventually([&] { return std::chrono::steady_clock::now() - kept >= kAge; }));
+  batcher.SetConnected(false);
+  batcher.SetConnected(true);
+  service_.Release();
+  MakeRuns(1);
+  EXPECT_TRUE(PumpUntil(batcher, [&] { return service_.batches().back().sequence() == 2; }));
+  EXPECT_THAT(SequencesSent(), ElementsAre(1, 1, 1, 2));
+}
+
 TEST_F(ReportBatcherTest, BatchThatIsNotPermittedIsGivenUpInItsTimeForThoseBehindIt) {
   ReportBatcher batcher(stub_.get(), "w1", &around_.signal,
                         {.denied = std::chrono::milliseconds(1500)});
